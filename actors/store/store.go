@@ -1,0 +1,83 @@
+// Package store makes state durable.
+//
+// It decides nothing: actors hand it batches, it applies each one atomically and says when a crash can no longer
+// take it back. Callers are the slot and task actors (through the ledger of package actors) and recovery.
+//
+// Ordering: batches are applied in the order of the Commit calls, and every done is called exactly once, in that same
+// order, from one goroutine of the store. A caller that commits from one goroutine therefore hears back in the order
+// in which it spoke. Commit never blocks on the disk.
+//
+// Records are shared, never copied on the way in: whoever has put a message into a [Batch] must not change it again.
+package store
+
+import (
+	"context"
+	"errors"
+
+	slotdv1 "slotd/messages/slotd/v1"
+)
+
+// ErrClosed is handed to done by a store that was closed before the batch became durable.
+var ErrClosed = errors.New("store is closed")
+
+// ErrNotFound says that the store keeps nothing under that id.
+var ErrNotFound = errors.New("not in the store")
+
+// Store keeps tasks, specs, runs and idempotency keys. Its methods are safe from any goroutine.
+type Store interface {
+	// Commit applies the batch atomically and calls done(nil) once it is durable, or done(err) when it is certain that
+	// nothing of it was applied. An empty batch is a barrier: done is called after everything committed before it.
+	Commit(b *Batch, done func(error))
+
+	// Load streams every task (in id order, with its spec) and every key that has not been deleted, for recovery.
+	Load(ctx context.Context, yield func(Entry) error) error
+
+	// Task returns the last committed record of a task, or ErrNotFound.
+	Task(ctx context.Context, id string) (*slotdv1.TaskRecord, error)
+
+	// Spec returns a task's spec, or ErrNotFound.
+	Spec(ctx context.Context, id string) (*slotdv1.SpecRecord, error)
+
+	// Runs returns the kept runs of a task, oldest first; none for an unknown task.
+	Runs(ctx context.Context, id string) ([]*slotdv1.RunRecord, error)
+
+	// Durable says whether what was committed outlives the process.
+	Durable() bool
+
+	// Stats counts since the store was opened.
+	Stats() Stats
+
+	// Close makes everything committed before it durable, calls the outstanding dones and releases the store.
+	// Commits after Close are answered with ErrClosed.
+	Close() error
+}
+
+// Batch is one atomic change. Within a batch, deletes come last.
+type Batch struct {
+	Tasks   []*slotdv1.TaskRecord // put; replaces the record of the same id
+	Specs   []*slotdv1.SpecRecord // put
+	Runs    []*slotdv1.RunRecord  // put; replaces the run of the same task and attempt
+	Keys    []*slotdv1.KeyRecord  // put; replaces the key of the same slot and name
+	Deletes []string              // task ids: the task, its spec and its runs; keys stay
+	Expired []*slotdv1.KeyRecord  // keys to delete (slot and key)
+}
+
+// Empty says that the batch changes nothing.
+func (b *Batch) Empty() bool {
+	return len(b.Tasks)+len(b.Specs)+len(b.Runs)+len(b.Keys)+len(b.Deletes)+len(b.Expired) == 0
+}
+
+// Entry is one thing Load finds: a task with its spec, or a key.
+type Entry struct {
+	Task *slotdv1.TaskRecord
+	Spec *slotdv1.SpecRecord
+	Key  *slotdv1.KeyRecord
+}
+
+// Stats are counters since the store was opened.
+type Stats struct {
+	Kind     string // memory, pebble, etcd
+	Writable bool
+	Commits  uint64
+	Records  uint64 // puts and deletes
+}
