@@ -264,51 +264,6 @@ func (x *Submitted) GetTaskId() string {
 	return ""
 }
 
-// SubmitBatch asks for several admissions, each decided as if alone. Answer: BatchResult.
-type SubmitBatch struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Specs         []*v1.CreateSpec       `protobuf:"bytes,1,rep,name=specs,proto3" json:"specs,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *SubmitBatch) Reset() {
-	*x = SubmitBatch{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *SubmitBatch) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*SubmitBatch) ProtoMessage() {}
-
-func (x *SubmitBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use SubmitBatch.ProtoReflect.Descriptor instead.
-func (*SubmitBatch) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *SubmitBatch) GetSpecs() []*v1.CreateSpec {
-	if x != nil {
-		return x.Specs
-	}
-	return nil
-}
-
 // Cancel stops a task and keeps its record. Answer, once it is terminal: TaskEnded or Rejection.
 type Cancel struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -321,7 +276,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[4]
+	mi := &file_slotd_v1_actor_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -333,7 +288,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[4]
+	mi := &file_slotd_v1_actor_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -346,7 +301,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{4}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Cancel) GetTaskId() string {
@@ -374,7 +329,7 @@ type Delete struct {
 
 func (x *Delete) Reset() {
 	*x = Delete{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[5]
+	mi := &file_slotd_v1_actor_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -386,7 +341,7 @@ func (x *Delete) String() string {
 func (*Delete) ProtoMessage() {}
 
 func (x *Delete) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[5]
+	mi := &file_slotd_v1_actor_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -399,7 +354,7 @@ func (x *Delete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delete.ProtoReflect.Descriptor instead.
 func (*Delete) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{5}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Delete) GetTaskId() string {
@@ -425,7 +380,7 @@ type TaskEnded struct {
 
 func (x *TaskEnded) Reset() {
 	*x = TaskEnded{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[6]
+	mi := &file_slotd_v1_actor_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -437,7 +392,7 @@ func (x *TaskEnded) String() string {
 func (*TaskEnded) ProtoMessage() {}
 
 func (x *TaskEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[6]
+	mi := &file_slotd_v1_actor_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -450,7 +405,7 @@ func (x *TaskEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskEnded.ProtoReflect.Descriptor instead.
 func (*TaskEnded) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{6}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *TaskEnded) GetTaskId() string {
@@ -471,7 +426,7 @@ type PurgeSlot struct {
 
 func (x *PurgeSlot) Reset() {
 	*x = PurgeSlot{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[7]
+	mi := &file_slotd_v1_actor_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -483,7 +438,7 @@ func (x *PurgeSlot) String() string {
 func (*PurgeSlot) ProtoMessage() {}
 
 func (x *PurgeSlot) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[7]
+	mi := &file_slotd_v1_actor_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -496,7 +451,7 @@ func (x *PurgeSlot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeSlot.ProtoReflect.Descriptor instead.
 func (*PurgeSlot) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{7}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PurgeSlot) GetSlot() string {
@@ -522,7 +477,7 @@ type SlotPurged struct {
 
 func (x *SlotPurged) Reset() {
 	*x = SlotPurged{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[8]
+	mi := &file_slotd_v1_actor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +489,7 @@ func (x *SlotPurged) String() string {
 func (*SlotPurged) ProtoMessage() {}
 
 func (x *SlotPurged) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[8]
+	mi := &file_slotd_v1_actor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +502,7 @@ func (x *SlotPurged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotPurged.ProtoReflect.Descriptor instead.
 func (*SlotPurged) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{8}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SlotPurged) GetTaskIds() []string {
@@ -568,7 +523,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[9]
+	mi := &file_slotd_v1_actor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +535,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[9]
+	mi := &file_slotd_v1_actor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +548,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{9}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Drain) GetGraceMs() uint64 {
@@ -611,7 +566,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[10]
+	mi := &file_slotd_v1_actor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -623,7 +578,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[10]
+	mi := &file_slotd_v1_actor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -636,7 +591,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{10}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{9}
 }
 
 // Retire: an idle slot offers to leave memory, having received so many messages.
@@ -650,7 +605,7 @@ type Retire struct {
 
 func (x *Retire) Reset() {
 	*x = Retire{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[11]
+	mi := &file_slotd_v1_actor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -662,7 +617,7 @@ func (x *Retire) String() string {
 func (*Retire) ProtoMessage() {}
 
 func (x *Retire) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[11]
+	mi := &file_slotd_v1_actor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -675,7 +630,7 @@ func (x *Retire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retire.ProtoReflect.Descriptor instead.
 func (*Retire) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{11}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Retire) GetSlot() string {
@@ -703,7 +658,7 @@ type Decided struct {
 
 func (x *Decided) Reset() {
 	*x = Decided{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[12]
+	mi := &file_slotd_v1_actor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +670,7 @@ func (x *Decided) String() string {
 func (*Decided) ProtoMessage() {}
 
 func (x *Decided) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[12]
+	mi := &file_slotd_v1_actor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +683,7 @@ func (x *Decided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decided.ProtoReflect.Descriptor instead.
 func (*Decided) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{12}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Decided) GetSlot() string {
@@ -758,7 +713,7 @@ type StopTask struct {
 
 func (x *StopTask) Reset() {
 	*x = StopTask{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[13]
+	mi := &file_slotd_v1_actor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -770,7 +725,7 @@ func (x *StopTask) String() string {
 func (*StopTask) ProtoMessage() {}
 
 func (x *StopTask) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[13]
+	mi := &file_slotd_v1_actor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -783,7 +738,7 @@ func (x *StopTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopTask.ProtoReflect.Descriptor instead.
 func (*StopTask) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{13}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StopTask) GetCause() string {
@@ -812,7 +767,7 @@ type TaskFinished struct {
 
 func (x *TaskFinished) Reset() {
 	*x = TaskFinished{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[14]
+	mi := &file_slotd_v1_actor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -824,7 +779,7 @@ func (x *TaskFinished) String() string {
 func (*TaskFinished) ProtoMessage() {}
 
 func (x *TaskFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[14]
+	mi := &file_slotd_v1_actor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -837,7 +792,7 @@ func (x *TaskFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskFinished.ProtoReflect.Descriptor instead.
 func (*TaskFinished) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{14}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *TaskFinished) GetTask() *TaskRecord {
@@ -865,7 +820,7 @@ type Acquire struct {
 
 func (x *Acquire) Reset() {
 	*x = Acquire{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[15]
+	mi := &file_slotd_v1_actor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -877,7 +832,7 @@ func (x *Acquire) String() string {
 func (*Acquire) ProtoMessage() {}
 
 func (x *Acquire) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[15]
+	mi := &file_slotd_v1_actor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -890,7 +845,7 @@ func (x *Acquire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acquire.ProtoReflect.Descriptor instead.
 func (*Acquire) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{15}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Acquire) GetTaskId() string {
@@ -917,7 +872,7 @@ type Granted struct {
 
 func (x *Granted) Reset() {
 	*x = Granted{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[16]
+	mi := &file_slotd_v1_actor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +884,7 @@ func (x *Granted) String() string {
 func (*Granted) ProtoMessage() {}
 
 func (x *Granted) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[16]
+	mi := &file_slotd_v1_actor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +897,7 @@ func (x *Granted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Granted.ProtoReflect.Descriptor instead.
 func (*Granted) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{16}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Granted) GetTaskId() string {
@@ -971,7 +926,7 @@ type StartAttempt struct {
 
 func (x *StartAttempt) Reset() {
 	*x = StartAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[17]
+	mi := &file_slotd_v1_actor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -983,7 +938,7 @@ func (x *StartAttempt) String() string {
 func (*StartAttempt) ProtoMessage() {}
 
 func (x *StartAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[17]
+	mi := &file_slotd_v1_actor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -996,7 +951,7 @@ func (x *StartAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartAttempt.ProtoReflect.Descriptor instead.
 func (*StartAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{17}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StartAttempt) GetTaskId() string {
@@ -1032,7 +987,7 @@ type AttachAttempt struct {
 
 func (x *AttachAttempt) Reset() {
 	*x = AttachAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[18]
+	mi := &file_slotd_v1_actor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +999,7 @@ func (x *AttachAttempt) String() string {
 func (*AttachAttempt) ProtoMessage() {}
 
 func (x *AttachAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[18]
+	mi := &file_slotd_v1_actor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1012,7 @@ func (x *AttachAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachAttempt.ProtoReflect.Descriptor instead.
 func (*AttachAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{18}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AttachAttempt) GetTaskId() string {
@@ -1085,7 +1040,7 @@ type StopAttempt struct {
 
 func (x *StopAttempt) Reset() {
 	*x = StopAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[19]
+	mi := &file_slotd_v1_actor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1052,7 @@ func (x *StopAttempt) String() string {
 func (*StopAttempt) ProtoMessage() {}
 
 func (x *StopAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[19]
+	mi := &file_slotd_v1_actor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1065,7 @@ func (x *StopAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopAttempt.ProtoReflect.Descriptor instead.
 func (*StopAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{19}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StopAttempt) GetTaskId() string {
@@ -1138,7 +1093,7 @@ type KillAttempt struct {
 
 func (x *KillAttempt) Reset() {
 	*x = KillAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[20]
+	mi := &file_slotd_v1_actor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1105,7 @@ func (x *KillAttempt) String() string {
 func (*KillAttempt) ProtoMessage() {}
 
 func (x *KillAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[20]
+	mi := &file_slotd_v1_actor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1118,7 @@ func (x *KillAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillAttempt.ProtoReflect.Descriptor instead.
 func (*KillAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{20}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *KillAttempt) GetTaskId() string {
@@ -1191,7 +1146,7 @@ type ForgetAttempt struct {
 
 func (x *ForgetAttempt) Reset() {
 	*x = ForgetAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[21]
+	mi := &file_slotd_v1_actor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1158,7 @@ func (x *ForgetAttempt) String() string {
 func (*ForgetAttempt) ProtoMessage() {}
 
 func (x *ForgetAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[21]
+	mi := &file_slotd_v1_actor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1171,7 @@ func (x *ForgetAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetAttempt.ProtoReflect.Descriptor instead.
 func (*ForgetAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{21}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ForgetAttempt) GetTaskId() string {
@@ -1245,7 +1200,7 @@ type AttemptStarted struct {
 
 func (x *AttemptStarted) Reset() {
 	*x = AttemptStarted{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[22]
+	mi := &file_slotd_v1_actor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1212,7 @@ func (x *AttemptStarted) String() string {
 func (*AttemptStarted) ProtoMessage() {}
 
 func (x *AttemptStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[22]
+	mi := &file_slotd_v1_actor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1225,7 @@ func (x *AttemptStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptStarted.ProtoReflect.Descriptor instead.
 func (*AttemptStarted) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{22}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AttemptStarted) GetTaskId() string {
@@ -1313,7 +1268,7 @@ type AttemptExited struct {
 
 func (x *AttemptExited) Reset() {
 	*x = AttemptExited{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[23]
+	mi := &file_slotd_v1_actor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1280,7 @@ func (x *AttemptExited) String() string {
 func (*AttemptExited) ProtoMessage() {}
 
 func (x *AttemptExited) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[23]
+	mi := &file_slotd_v1_actor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1293,7 @@ func (x *AttemptExited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptExited.ProtoReflect.Descriptor instead.
 func (*AttemptExited) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{23}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AttemptExited) GetTaskId() string {
@@ -1412,9 +1367,7 @@ const file_slotd_v1_actor_proto_rawDesc = "" +
 	"\atask_id\x18\x03 \x01(\tR\x06taskId\x12\x0e\n" +
 	"\x02at\x18\x04 \x01(\x03R\x02at\"$\n" +
 	"\tSubmitted\x12\x17\n" +
-	"\atask_id\x18\x01 \x01(\tR\x06taskId\"9\n" +
-	"\vSubmitBatch\x12*\n" +
-	"\x05specs\x18\x01 \x03(\v2\x14.solti.v1.CreateSpecR\x05specs\"N\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\"N\n" +
 	"\x06Cancel\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x1e\n" +
 	"\bgrace_ms\x18\x02 \x01(\x04H\x00R\agraceMs\x88\x01\x01B\v\n" +
@@ -1503,49 +1456,47 @@ func file_slotd_v1_actor_proto_rawDescGZIP() []byte {
 }
 
 var file_slotd_v1_actor_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_slotd_v1_actor_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_slotd_v1_actor_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_slotd_v1_actor_proto_goTypes = []any{
 	(ExitKind)(0),          // 0: slotd.v1.ExitKind
 	(*Rejection)(nil),      // 1: slotd.v1.Rejection
 	(*Submit)(nil),         // 2: slotd.v1.Submit
 	(*Submitted)(nil),      // 3: slotd.v1.Submitted
-	(*SubmitBatch)(nil),    // 4: slotd.v1.SubmitBatch
-	(*Cancel)(nil),         // 5: slotd.v1.Cancel
-	(*Delete)(nil),         // 6: slotd.v1.Delete
-	(*TaskEnded)(nil),      // 7: slotd.v1.TaskEnded
-	(*PurgeSlot)(nil),      // 8: slotd.v1.PurgeSlot
-	(*SlotPurged)(nil),     // 9: slotd.v1.SlotPurged
-	(*Drain)(nil),          // 10: slotd.v1.Drain
-	(*Drained)(nil),        // 11: slotd.v1.Drained
-	(*Retire)(nil),         // 12: slotd.v1.Retire
-	(*Decided)(nil),        // 13: slotd.v1.Decided
-	(*StopTask)(nil),       // 14: slotd.v1.StopTask
-	(*TaskFinished)(nil),   // 15: slotd.v1.TaskFinished
-	(*Acquire)(nil),        // 16: slotd.v1.Acquire
-	(*Granted)(nil),        // 17: slotd.v1.Granted
-	(*StartAttempt)(nil),   // 18: slotd.v1.StartAttempt
-	(*AttachAttempt)(nil),  // 19: slotd.v1.AttachAttempt
-	(*StopAttempt)(nil),    // 20: slotd.v1.StopAttempt
-	(*KillAttempt)(nil),    // 21: slotd.v1.KillAttempt
-	(*ForgetAttempt)(nil),  // 22: slotd.v1.ForgetAttempt
-	(*AttemptStarted)(nil), // 23: slotd.v1.AttemptStarted
-	(*AttemptExited)(nil),  // 24: slotd.v1.AttemptExited
-	(*v1.CreateSpec)(nil),  // 25: solti.v1.CreateSpec
-	(*TaskRecord)(nil),     // 26: slotd.v1.TaskRecord
-	(*RunRecord)(nil),      // 27: slotd.v1.RunRecord
+	(*Cancel)(nil),         // 4: slotd.v1.Cancel
+	(*Delete)(nil),         // 5: slotd.v1.Delete
+	(*TaskEnded)(nil),      // 6: slotd.v1.TaskEnded
+	(*PurgeSlot)(nil),      // 7: slotd.v1.PurgeSlot
+	(*SlotPurged)(nil),     // 8: slotd.v1.SlotPurged
+	(*Drain)(nil),          // 9: slotd.v1.Drain
+	(*Drained)(nil),        // 10: slotd.v1.Drained
+	(*Retire)(nil),         // 11: slotd.v1.Retire
+	(*Decided)(nil),        // 12: slotd.v1.Decided
+	(*StopTask)(nil),       // 13: slotd.v1.StopTask
+	(*TaskFinished)(nil),   // 14: slotd.v1.TaskFinished
+	(*Acquire)(nil),        // 15: slotd.v1.Acquire
+	(*Granted)(nil),        // 16: slotd.v1.Granted
+	(*StartAttempt)(nil),   // 17: slotd.v1.StartAttempt
+	(*AttachAttempt)(nil),  // 18: slotd.v1.AttachAttempt
+	(*StopAttempt)(nil),    // 19: slotd.v1.StopAttempt
+	(*KillAttempt)(nil),    // 20: slotd.v1.KillAttempt
+	(*ForgetAttempt)(nil),  // 21: slotd.v1.ForgetAttempt
+	(*AttemptStarted)(nil), // 22: slotd.v1.AttemptStarted
+	(*AttemptExited)(nil),  // 23: slotd.v1.AttemptExited
+	(*v1.CreateSpec)(nil),  // 24: solti.v1.CreateSpec
+	(*TaskRecord)(nil),     // 25: slotd.v1.TaskRecord
+	(*RunRecord)(nil),      // 26: slotd.v1.RunRecord
 }
 var file_slotd_v1_actor_proto_depIdxs = []int32{
-	25, // 0: slotd.v1.Submit.spec:type_name -> solti.v1.CreateSpec
-	25, // 1: slotd.v1.SubmitBatch.specs:type_name -> solti.v1.CreateSpec
-	26, // 2: slotd.v1.TaskFinished.task:type_name -> slotd.v1.TaskRecord
-	27, // 3: slotd.v1.TaskFinished.run:type_name -> slotd.v1.RunRecord
-	25, // 4: slotd.v1.StartAttempt.spec:type_name -> solti.v1.CreateSpec
-	0,  // 5: slotd.v1.AttemptExited.kind:type_name -> slotd.v1.ExitKind
-	6,  // [6:6] is the sub-list for method output_type
-	6,  // [6:6] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	24, // 0: slotd.v1.Submit.spec:type_name -> solti.v1.CreateSpec
+	25, // 1: slotd.v1.TaskFinished.task:type_name -> slotd.v1.TaskRecord
+	26, // 2: slotd.v1.TaskFinished.run:type_name -> slotd.v1.RunRecord
+	24, // 3: slotd.v1.StartAttempt.spec:type_name -> solti.v1.CreateSpec
+	0,  // 4: slotd.v1.AttemptExited.kind:type_name -> slotd.v1.ExitKind
+	5,  // [5:5] is the sub-list for method output_type
+	5,  // [5:5] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_slotd_v1_actor_proto_init() }
@@ -1554,16 +1505,16 @@ func file_slotd_v1_actor_proto_init() {
 		return
 	}
 	file_slotd_v1_record_proto_init()
+	file_slotd_v1_actor_proto_msgTypes[3].OneofWrappers = []any{}
 	file_slotd_v1_actor_proto_msgTypes[4].OneofWrappers = []any{}
-	file_slotd_v1_actor_proto_msgTypes[5].OneofWrappers = []any{}
-	file_slotd_v1_actor_proto_msgTypes[13].OneofWrappers = []any{}
+	file_slotd_v1_actor_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_slotd_v1_actor_proto_rawDesc), len(file_slotd_v1_actor_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
