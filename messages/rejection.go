@@ -1,0 +1,51 @@
+package messages
+
+import (
+	"time"
+
+	slotdv1 "slotd/messages/slotd/v1"
+)
+
+// The labels a refusal can carry. The set is closed: clients switch on it, and the gateway maps each to one HTTP status
+// and one gRPC code.
+const (
+	LabelInvalidRequest       = "InvalidRequest"
+	LabelUnauthenticated      = "Unauthenticated"
+	LabelPermissionDenied     = "PermissionDenied"
+	LabelTaskNotFound         = "TaskNotFound"
+	LabelNotFound             = "NotFound"
+	LabelMethodNotAllowed     = "MethodNotAllowed"
+	LabelSlotBusy             = "SlotBusy"
+	LabelPreconditionFailed   = "PreconditionFailed"
+	LabelPayloadTooLarge      = "PayloadTooLarge"
+	LabelUnsupportedMediaType = "UnsupportedMediaType"
+	LabelNoRunner             = "NoRunner"
+	LabelUnenforceable        = "Unenforceable"
+	LabelIdempotencyKeyReused = "IdempotencyKeyReused"
+	LabelQueueFull            = "QueueFull"
+	LabelTooManyTasks         = "TooManyTasks"
+	LabelInternal             = "Internal"
+	LabelUnavailable          = "Unavailable"
+)
+
+// RejectionError is a refusal as a Go error.
+type RejectionError struct{ Rejection *slotdv1.Rejection }
+
+func (e *RejectionError) Error() string {
+	return e.Rejection.GetLabel() + ": " + e.Rejection.GetMessage()
+}
+
+// RetryAfter is how long a client should wait before it tries again; 0 = waiting makes no difference.
+func (e *RejectionError) RetryAfter() time.Duration {
+	return millis(e.Rejection.GetRetryAfterMs())
+}
+
+// Reject makes a refusal: one of the labels, a sentence that says what, why and what to do, and how long to wait before
+// the next try (0 = waiting makes no difference; a part of a millisecond counts as one).
+func Reject(label, message string, retryAfter time.Duration) *slotdv1.Rejection {
+	return &slotdv1.Rejection{
+		Label:        label,
+		Message:      message,
+		RetryAfterMs: uint64(max(0, (retryAfter+time.Millisecond-1)/time.Millisecond)),
+	}
+}
