@@ -4,10 +4,15 @@
 // take it back. Callers are the slot and task actors (through the ledger of package actors) and recovery.
 //
 // Ordering: batches are applied in the order of the Commit calls, and every done is called exactly once, in that same
-// order, from one goroutine of the store. A caller that commits from one goroutine therefore hears back in the order
-// in which it spoke. Commit never blocks on the disk.
+// order, from one goroutine of the store (after Close: by Commit itself). A caller that commits from one goroutine
+// therefore hears back in the order in which it spoke. Commit never blocks, neither on the disk nor on a done.
 //
-// Records are shared, never copied on the way in: whoever has put a message into a [Batch] must not change it again.
+// A failure is not overtaken: once a batch has failed, everything that is committed before the store has worked off
+// its queue fails too. A committer that stops when it hears of the failure, as [Pipeline] does, therefore has a prefix
+// of its batches in the store, never a later one without an earlier.
+//
+// Records are shared, never copied on the way in: whoever has put a message into a [Batch] must not change it again,
+// nor the batch. What readers return is shared as well.
 package store
 
 import (
@@ -23,13 +28,18 @@ var ErrClosed = errors.New("store is closed")
 // ErrNotFound says that the store keeps nothing under that id.
 var ErrNotFound = errors.New("not in the store")
 
+// ErrRefused is handed to done for a record of a task whose admission the store did not keep.
+var ErrRefused = errors.New("the task was not admitted")
+
 // Store keeps tasks, specs, runs and idempotency keys. Its methods are safe from any goroutine.
 type Store interface {
 	// Commit applies the batch atomically and calls done(nil) once it is durable, or done(err) when it is certain that
 	// nothing of it was applied. An empty batch is a barrier: done is called after everything committed before it.
+	// A done must return soon and may call Commit, but not Close. What is applied can be read before done is called.
 	Commit(b *Batch, done func(error))
 
-	// Load streams every task (in id order, with its spec) and every key that has not been deleted, for recovery.
+	// Load streams every task (in id order, with its spec) and every key that has not been deleted, for recovery. It
+	// ends early with the error of yield or of ctx.
 	Load(ctx context.Context, yield func(Entry) error) error
 
 	// Task returns the last committed record of a task, or ErrNotFound.
@@ -48,11 +58,12 @@ type Store interface {
 	Stats() Stats
 
 	// Close makes everything committed before it durable, calls the outstanding dones and releases the store.
-	// Commits after Close are answered with ErrClosed.
+	// Commits and reads after Close are answered with ErrClosed; a second Close does nothing.
 	Close() error
 }
 
-// Batch is one atomic change. Within a batch, deletes come last.
+// Batch is one atomic change. Within a batch, deletes come last. A spec or a run is put together with its task or after
+// it, never after the task's deletion; the id of a deleted task is not used again.
 type Batch struct {
 	Tasks   []*slotdv1.TaskRecord // put; replaces the record of the same id
 	Specs   []*slotdv1.SpecRecord // put
@@ -63,8 +74,11 @@ type Batch struct {
 }
 
 // Empty says that the batch changes nothing.
-func (b *Batch) Empty() bool {
-	return len(b.Tasks)+len(b.Specs)+len(b.Runs)+len(b.Keys)+len(b.Deletes)+len(b.Expired) == 0
+func (b *Batch) Empty() bool { return b.Len() == 0 }
+
+// Len counts the puts and deletes of the batch.
+func (b *Batch) Len() int {
+	return len(b.Tasks) + len(b.Specs) + len(b.Runs) + len(b.Keys) + len(b.Deletes) + len(b.Expired)
 }
 
 // Entry is one thing Load finds: a task with its spec, or a key.

@@ -647,11 +647,13 @@ func (x *Retire) GetReceived() uint64 {
 	return 0
 }
 
-// Decided reports one admission decision for the counters.
+// Decided reports one admission decision for the counters; empty = nothing was decided.
 type Decided struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Slot          string                 `protobuf:"bytes,1,opt,name=slot,proto3" json:"slot,omitempty"`
-	Decision      string                 `protobuf:"bytes,2,opt,name=decision,proto3" json:"decision,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Slot     string                 `protobuf:"bytes,1,opt,name=slot,proto3" json:"slot,omitempty"`
+	Decision string                 `protobuf:"bytes,2,opt,name=decision,proto3" json:"decision,omitempty"`
+	// A submission has had its answer.
+	Submission    bool `protobuf:"varint,3,opt,name=submission,proto3" json:"submission,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -698,6 +700,13 @@ func (x *Decided) GetDecision() string {
 		return x.Decision
 	}
 	return ""
+}
+
+func (x *Decided) GetSubmission() bool {
+	if x != nil {
+		return x.Submission
+	}
+	return false
 }
 
 // StopTask ends a task: no attempt follows.
@@ -1389,10 +1398,13 @@ const file_slotd_v1_actor_proto_rawDesc = "" +
 	"\aDrained\"8\n" +
 	"\x06Retire\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\tR\x04slot\x12\x1a\n" +
-	"\breceived\x18\x02 \x01(\x04R\breceived\"9\n" +
+	"\breceived\x18\x02 \x01(\x04R\breceived\"Y\n" +
 	"\aDecided\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\tR\x04slot\x12\x1a\n" +
-	"\bdecision\x18\x02 \x01(\tR\bdecision\"M\n" +
+	"\bdecision\x18\x02 \x01(\tR\bdecision\x12\x1e\n" +
+	"\n" +
+	"submission\x18\x03 \x01(\bR\n" +
+	"submission\"M\n" +
 	"\bStopTask\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x1e\n" +
 	"\bgrace_ms\x18\x02 \x01(\x04H\x00R\agraceMs\x88\x01\x01B\v\n" +

@@ -1,0 +1,372 @@
+// Package registry is the one door to the slots of a node: it mints task ids, routes commands to slot actors, makes
+// these when they are needed and lets them go when they are idle, and counts what they decide.
+//
+// It decides nothing about admission but the node's own bounds: no runner for a spec, too many tasks, a node that
+// stops. Callers are the gateway (through its PID) and programs that embed slotd.
+//
+// Ordering: commands for one slot reach it in the order in which they reach the registry. Only the registry sends to a
+// slot, and it counts what it has sent; a slot that wants to leave memory says how much it has received, and goes only
+// when the two agree, so no command is lost to a slot that is leaving.
+//
+// Invariants: 1 (one actor per slot), 3 (commands wait until recovery is through).
+package registry
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/protobuf/proto"
+
+	"slotd/actors/slot"
+	"slotd/messages"
+	slotdv1 "slotd/messages/slotd/v1"
+	soltiv1 "slotd/messages/solti/v1"
+)
+
+const retryTooMany = 5 * time.Second
+
+// Deps is what the registry needs of the node.
+type Deps struct {
+	// Recover fills the catalog from the store and returns the tasks that are not terminal, by slot, each slot's in id
+	// order, and the greatest id. It may block.
+	Recover func(ctx context.Context) (Recovered, error)
+	// Residents returns the same for one slot, once everything committed before has been applied. It calls done from
+	// any goroutine, and does not block.
+	Residents func(slot string, done func([]slot.Resident))
+	// Lookup finds a task in the catalog.
+	Lookup func(id string) (*slotdv1.TaskRecord, bool)
+	// Runnable says whether a runner of this node takes the spec.
+	Runnable func(*soltiv1.CreateSpec) *slotdv1.Rejection
+	// Active counts the tasks that are not terminal.
+	Active func() int
+	// Count counts one decision.
+	Count func(slot string, d messages.Decision)
+	// Live is told how many slots are in memory.
+	Live func(n int)
+	// Ready is told once: recovery is through, or has failed.
+	Ready func(error)
+	// Go runs f on a goroutine that the node waits for when it stops.
+	Go func(f func(ctx context.Context))
+
+	Slot     *slot.Deps // Registry is set by the registry itself
+	Strategy actor.SupervisorStrategy
+	MaxTasks int // not terminal
+	Logger   hclog.Logger
+}
+
+// Recovered is what the store knew.
+type Recovered struct {
+	Residents map[string][]slot.Resident
+	LastID    string
+}
+
+// Props makes the registry's actor.
+func Props(deps *Deps, opts ...actor.PropsOption) *actor.Props {
+	opts = append(opts, actor.WithSupervisor(deps.Strategy))
+	return actor.PropsFromProducer(func() actor.Actor { return &registry{deps: deps} }, opts...)
+}
+
+type registry struct {
+	deps     *Deps
+	minter   *messages.Minter
+	lanes    map[string]*lane
+	names    map[string]string // slot names by the id of their PID
+	held     []envelope        // commands that came before recovery was through
+	ready    bool
+	pending  int                // submissions without an answer
+	draining *slotdv1.Drain     // the last one
+	drained  []*actor.PID       // told when no slot is left
+	deaths   map[string]int     // of slot actors, since the node started
+	cancel   context.CancelFunc // of the recovery
+}
+
+// lane is the registry's side of a slot.
+type lane struct {
+	pid  *actor.PID // nil while the slot is being rebuilt
+	sent uint64
+	held []envelope // what came meanwhile
+	open int        // submissions without an answer
+}
+
+type envelope struct {
+	message proto.Message
+	sender  *actor.PID
+}
+
+type (
+	recovered struct {
+		Recovered
+		err error
+	}
+	rebuild struct{ slot string }
+	rebuilt struct {
+		slot      string
+		residents []slot.Resident
+	}
+)
+
+// Receive implements actor.Actor.
+func (r *registry) Receive(c actor.Context) {
+	switch msg := c.Message().(type) {
+	case *actor.Started:
+		r.start(c)
+	case *actor.Stopping, *actor.Restarting:
+		r.cancel()
+	case *recovered:
+		r.recovered(c, msg)
+	case *slotdv1.Submit, *slotdv1.Cancel, *slotdv1.Delete, *slotdv1.PurgeSlot:
+		r.command(c, envelope{msg.(proto.Message), c.Sender()})
+	case *slotdv1.Drain:
+		r.drain(c, msg)
+	case *slotdv1.Retire:
+		r.retire(c, msg)
+	case *slotdv1.Decided:
+		r.decided(msg)
+	case *actor.Terminated:
+		r.terminated(c, msg)
+	case *rebuild:
+		r.rebuild(c, msg.slot)
+	case *rebuilt:
+		r.rebuilt(c, msg)
+	}
+}
+
+// start is the same after a crash of the registry: what it knew is in the store, and its slots have been stopped.
+func (r *registry) start(c actor.Context) {
+	r.lanes, r.names, r.deaths = make(map[string]*lane), make(map[string]string), make(map[string]int)
+	deps := *r.deps.Slot
+	deps.Registry = c.Self()
+	r.deps.Slot = &deps
+	self, root := c.Self(), c.ActorSystem().Root
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	r.deps.Go(func(node context.Context) {
+		stop := context.AfterFunc(node, cancel)
+		defer stop()
+		known, err := r.deps.Recover(ctx)
+		root.Send(self, &recovered{known, err})
+	})
+}
+
+func (r *registry) recovered(c actor.Context, msg *recovered) {
+	if msg.err != nil {
+		r.deps.Logger.Error("recovery failed", "error", msg.err)
+		r.deps.Ready(msg.err)
+		return
+	}
+	r.minter = messages.NewMinter(msg.LastID)
+	for name, residents := range msg.Residents {
+		r.open(c, name, residents)
+	}
+	r.ready = true
+	held := r.held
+	r.held = nil
+	for _, e := range held {
+		r.command(c, e)
+	}
+	r.deps.Ready(nil)
+}
+
+func (r *registry) command(c actor.Context, e envelope) {
+	if !r.ready {
+		r.held = append(r.held, e)
+		return
+	}
+	switch msg := e.message.(type) {
+	case *slotdv1.Submit:
+		r.submit(c, e, msg)
+	case *slotdv1.Cancel:
+		r.cancelTask(c, e, msg)
+	case *slotdv1.Delete:
+		r.deleteTask(c, e, msg)
+	case *slotdv1.PurgeSlot:
+		r.forward(c, msg.GetSlot(), e)
+	}
+}
+
+func (r *registry) submit(c actor.Context, e envelope, msg *slotdv1.Submit) {
+	if r.draining != nil {
+		reply(c, e, messages.Reject(messages.LabelUnavailable, "slotd is stopping and admits nothing; try again after its restart", retryTooMany))
+		return
+	}
+	if no := r.deps.Runnable(msg.GetSpec()); no != nil {
+		reply(c, e, no)
+		return
+	}
+	if limit := r.deps.MaxTasks; limit > 0 && r.deps.Active()+r.pending >= limit {
+		reply(c, e, messages.Reject(messages.LabelTooManyTasks, fmt.Sprintf(
+			"this node keeps at most %d unfinished tasks; wait until some have ended", limit), retryTooMany))
+		return
+	}
+	now := time.Now()
+	name := msg.GetSpec().GetSlot()
+	r.pending++
+	l := r.forward(c, name, envelope{&slotdv1.Submit{
+		Spec: msg.GetSpec(), IdempotencyKey: msg.GetIdempotencyKey(),
+		TaskId: r.minter.Mint(now, name), At: now.UnixMilli(),
+	}, e.sender})
+	l.open++
+}
+
+func (r *registry) cancelTask(c actor.Context, e envelope, msg *slotdv1.Cancel) {
+	task, ok := r.deps.Lookup(msg.GetTaskId())
+	if !ok {
+		reply(c, e, messages.Reject(messages.LabelTaskNotFound, fmt.Sprintf(
+			"no task %q here; it may have been deleted, or its retention is over", msg.GetTaskId()), 0))
+		return
+	}
+	r.forward(c, task.GetSlot(), e)
+}
+
+func (r *registry) deleteTask(c actor.Context, e envelope, msg *slotdv1.Delete) {
+	task, ok := r.deps.Lookup(msg.GetTaskId())
+	switch {
+	case !ok:
+		reply(c, e, &slotdv1.TaskEnded{TaskId: msg.GetTaskId()})
+	case msg.ResourceVersion != nil && msg.GetResourceVersion() != task.GetResourceVersion():
+		reply(c, e, messages.Reject(messages.LabelPreconditionFailed, fmt.Sprintf(
+			"task %s has version %d, not %d; read it again and decide anew",
+			task.GetId(), task.GetResourceVersion(), msg.GetResourceVersion()), 0))
+	default:
+		r.forward(c, task.GetSlot(), e)
+	}
+}
+
+// forward is the only place that sends to a slot.
+func (r *registry) forward(c actor.Context, name string, e envelope) *lane {
+	l := r.lanes[name]
+	if l == nil {
+		l = r.open(c, name, nil)
+	}
+	if l.pid == nil {
+		l.held = append(l.held, e)
+		return l
+	}
+	l.sent++
+	c.RequestWithCustomSender(l.pid, e.message, e.sender)
+	return l
+}
+
+func (r *registry) open(c actor.Context, name string, residents []slot.Resident) *lane {
+	l := r.lanes[name]
+	if l == nil {
+		l = new(lane)
+		r.lanes[name] = l
+		r.deps.Live(len(r.lanes))
+	}
+	l.pid, l.sent = c.Spawn(slot.Props(r.deps.Slot, name, residents)), 0
+	r.names[l.pid.GetId()] = name
+	if r.draining != nil {
+		r.forward(c, name, envelope{message: r.draining})
+	}
+	held := l.held
+	l.held = nil
+	for _, e := range held {
+		r.forward(c, name, e)
+	}
+	return l
+}
+
+// retire lets an idle slot go, unless something is on its way to it.
+func (r *registry) retire(c actor.Context, msg *slotdv1.Retire) {
+	l := r.lanes[msg.GetSlot()]
+	if l == nil || l.pid == nil || l.sent != msg.GetReceived() {
+		return
+	}
+	delete(r.names, l.pid.GetId())
+	c.Poison(l.pid)
+	r.remove(c, msg.GetSlot())
+}
+
+func (r *registry) remove(c actor.Context, name string) {
+	delete(r.lanes, name)
+	r.deps.Live(len(r.lanes))
+	if r.draining != nil && len(r.lanes) == 0 {
+		for _, pid := range r.drained {
+			c.Send(pid, &slotdv1.Drained{})
+		}
+		r.drained = nil
+	}
+}
+
+// drain may be repeated with a shorter grace. The answer comes when no slot is left.
+func (r *registry) drain(c actor.Context, msg *slotdv1.Drain) {
+	r.draining = msg
+	if len(r.lanes) == 0 {
+		reply(c, envelope{msg, c.Sender()}, &slotdv1.Drained{})
+		return
+	}
+	if c.Sender() != nil {
+		r.drained = append(r.drained, c.Sender())
+	}
+	for name := range r.lanes {
+		r.forward(c, name, envelope{message: msg})
+	}
+}
+
+func (r *registry) decided(msg *slotdv1.Decided) {
+	if l := r.lanes[msg.GetSlot()]; msg.GetSubmission() && l != nil && l.open > 0 {
+		l.open--
+		r.pending--
+	}
+	if d := messages.Decision(msg.GetDecision()); d != "" {
+		r.deps.Count(msg.GetSlot(), d)
+	}
+}
+
+// terminated: a slot that ends without having retired has failed. Its tasks' attempts go on; it is made again from the
+// store.
+func (r *registry) terminated(c actor.Context, msg *actor.Terminated) {
+	name, known := r.names[msg.Who.GetId()]
+	if !known {
+		return
+	}
+	delete(r.names, msg.Who.GetId())
+	l := r.lanes[name]
+	r.pending -= l.open - submissions(l.held) // their answers died with the slot
+	l.pid, l.open = nil, submissions(l.held)
+	wait := min(rebuildDelay<<min(r.deaths[name], 16), maxRebuildDelay)
+	r.deaths[name]++
+	r.deps.Logger.Error("slot actor failed, rebuilding it", "slot", name, "after", wait)
+	self, root := c.Self(), c.ActorSystem().Root
+	time.AfterFunc(wait, func() { root.Send(self, &rebuild{name}) })
+}
+
+func (r *registry) rebuild(c actor.Context, name string) {
+	if l := r.lanes[name]; l == nil || l.pid != nil {
+		return
+	}
+	self, root := c.Self(), c.ActorSystem().Root
+	r.deps.Residents(name, func(residents []slot.Resident) { root.Send(self, &rebuilt{name, residents}) })
+}
+
+func (r *registry) rebuilt(c actor.Context, msg *rebuilt) {
+	if l := r.lanes[msg.slot]; l != nil && l.pid == nil {
+		r.open(c, msg.slot, msg.residents)
+	}
+}
+
+// How long a failed slot stays away: the delay doubles with each failure.
+const (
+	rebuildDelay    = 50 * time.Millisecond
+	maxRebuildDelay = 30 * time.Second
+)
+
+func submissions(held []envelope) int {
+	n := 0
+	for _, e := range held {
+		if _, ok := e.message.(*slotdv1.Submit); ok {
+			n++
+		}
+	}
+	return n
+}
+
+func reply(c actor.Context, e envelope, msg proto.Message) {
+	if e.sender != nil {
+		c.Send(e.sender, msg)
+	}
+}

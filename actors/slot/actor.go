@@ -1,0 +1,471 @@
+package slot
+
+import (
+	"errors"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/hashicorp/go-hclog"
+
+	"slotd/actors/store"
+	"slotd/actors/task"
+	"slotd/messages"
+	slotdv1 "slotd/messages/slotd/v1"
+	soltiv1 "slotd/messages/solti/v1"
+)
+
+// Deps is what every slot actor of a node shares.
+type Deps struct {
+	Commit     func(*store.Batch, func(error))
+	Record     func(id string, done func(*slotdv1.TaskRecord, error)) // reads a task back from the store, without blocking
+	Known      func(slot, key string, now time.Time) *slotdv1.KeyRecord
+	Executor   *actor.PID
+	Registry   *actor.PID
+	Task       *task.Deps
+	Strategy   actor.SupervisorStrategy // for task actors
+	QueueLimit int
+	IdleAfter  time.Duration // how long an idle slot stays in memory
+	KeyTTL     time.Duration // how long an idempotency key is remembered
+	Logger     hclog.Logger
+}
+
+// How long a failed actor of a task stays away: the delay doubles with each failure.
+const (
+	recallDelay    = 50 * time.Millisecond
+	maxRecallDelay = 30 * time.Second
+)
+
+// Resident is a task of the slot that is not terminal.
+type Resident struct {
+	Record *slotdv1.TaskRecord
+	Spec   *soltiv1.CreateSpec
+}
+
+// Props makes the actor of a slot from what the store knows of it, in id order.
+func Props(deps *Deps, name string, residents []Resident) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor {
+		return &slotActor{deps: deps, name: name, core: New(deps.QueueLimit), residents: residents}
+	}, actor.WithSupervisor(deps.Strategy))
+}
+
+// slotActor is the shell: it knows PIDs, records and callers; the core knows who may run.
+type slotActor struct {
+	deps       *Deps
+	name       string
+	core       Slot
+	pipeline   *store.Pipeline[Effect]
+	residents  []Resident // until Started
+	tenants    map[string]*tenant
+	keys       map[string]*slotdv1.KeyRecord // of admissions in flight
+	callers    map[Caller]caller
+	last       Caller
+	received   uint64 // messages from the registry
+	idle       *time.Timer
+	generation uint64 // of the idle timer
+	retry      *time.Timer
+}
+
+// tenant is what the shell knows of a task that is not terminal.
+type tenant struct {
+	record   *slotdv1.TaskRecord // the last one the slot wrote or was handed
+	spec     *soltiv1.CreateSpec
+	key      string                // idempotency key, while the admission is in flight
+	pid      *actor.PID            // of the holder's actor
+	admitted bool                  // its admission is durable
+	outcome  *slotdv1.TaskFinished // handed in by its actor
+	stops    []*slotdv1.StopTask   // what its actor was told
+	deaths   int                   // of its actor
+	recall   *time.Timer
+}
+
+// caller is whoever waits for an answer.
+type caller struct {
+	pid    *actor.PID
+	submit bool
+}
+
+type (
+	idled    struct{ generation uint64 }
+	commit   struct{}
+	recalled struct {
+		task   string
+		record *slotdv1.TaskRecord
+		err    error
+	}
+	recall struct{ task string }
+)
+
+// Receive implements actor.Actor.
+func (a *slotActor) Receive(c actor.Context) {
+	switch msg := c.Message().(type) {
+	case *actor.Started:
+		a.start(c)
+	case *actor.Stopping:
+		a.release()
+		return
+	case *slotdv1.Submit:
+		a.received++
+		a.submit(c, msg)
+	case *slotdv1.Cancel:
+		a.received++
+		a.step(c, Cancel{Caller: a.caller(c, false), Task: msg.GetTaskId(), Grace: grace(msg.GraceMs)})
+	case *slotdv1.Delete:
+		a.received++
+		a.step(c, Cancel{Caller: a.caller(c, false), Task: msg.GetTaskId(), Purge: true})
+	case *slotdv1.PurgeSlot:
+		a.received++
+		a.step(c, Clear{Caller: a.caller(c, false), Holder: msg.GetHolder()})
+	case *slotdv1.Drain:
+		a.received++
+		a.step(c, Drain{Grace: time.Duration(msg.GetGraceMs()) * time.Millisecond})
+	case *slotdv1.TaskFinished:
+		a.finished(c, msg)
+	case store.Committed:
+		a.settle(c, msg)
+	case *actor.Terminated:
+		a.terminated(c, msg)
+	case *recall:
+		a.recall(c, msg.task)
+	case *recalled:
+		a.recalled(c, msg)
+	case *commit:
+		a.retry = nil
+		a.pipeline.Retry()
+	case *idled:
+		a.retire(c, msg)
+		return
+	default:
+		return
+	}
+	a.rest(c)
+}
+
+func (a *slotActor) start(c actor.Context) {
+	self, root := c.Self(), c.ActorSystem().Root
+	a.pipeline = store.NewPipeline[Effect](a.deps.Commit, func(done store.Committed) { root.Send(self, done) })
+	a.tenants, a.callers = make(map[string]*tenant), make(map[Caller]caller)
+	var known Resumed
+	for _, r := range a.residents {
+		id := r.Record.GetId()
+		a.tenants[id] = &tenant{record: r.Record, spec: r.Spec, admitted: true}
+		switch r.Record.GetRole() {
+		case slotdv1.Role_ROLE_HOLDER:
+			known.Holder = id
+		case slotdv1.Role_ROLE_REPLACEMENT:
+			known.Replacement = id
+		default:
+			known.Queue = append(known.Queue, id)
+		}
+	}
+	a.residents = nil
+	a.step(c, known)
+}
+
+// submit answers a known idempotency key before the core hears of it.
+func (a *slotActor) submit(c actor.Context, msg *slotdv1.Submit) {
+	who := a.caller(c, true)
+	if key := a.known(msg); key != nil {
+		a.repeat(c, who, key, msg)
+		return
+	}
+	if a.pipeline.Blocked() {
+		a.answer(c, Answer{Caller: who, Reply: Unavailable})
+		return
+	}
+	id := msg.GetTaskId()
+	a.tenants[id] = &tenant{
+		spec: msg.GetSpec(),
+		key:  msg.GetIdempotencyKey(),
+		record: &slotdv1.TaskRecord{
+			Id: id, Slot: a.name, CreatedAt: msg.GetAt(), UpdatedAt: msg.GetAt(),
+			Phase: slotdv1.Phase_PHASE_READY, Status: soltiv1.TaskStatus_TASK_STATUS_PENDING,
+		},
+	}
+	effects := a.core.Step(Submitted{Caller: who, Task: id, Admission: msg.GetSpec().GetAdmission()})
+	if _, admitted := effects[0].(Record); !admitted {
+		delete(a.tenants, id)
+	}
+	a.perform(c, effects)
+}
+
+func (a *slotActor) known(msg *slotdv1.Submit) *slotdv1.KeyRecord {
+	name := msg.GetIdempotencyKey()
+	if name == "" {
+		return nil
+	}
+	if key := a.keys[name]; key != nil {
+		return key
+	}
+	return a.deps.Known(a.name, name, time.UnixMilli(msg.GetAt()))
+}
+
+func (a *slotActor) repeat(c actor.Context, who Caller, key *slotdv1.KeyRecord, msg *slotdv1.Submit) {
+	answer := Answer{Caller: who, Reply: Accepted, Task: key.GetTaskId(), Decision: messages.Repeated}
+	if string(key.GetSpecHash()) != string(messages.SpecHash(msg.GetSpec())) {
+		answer = Answer{Caller: who, Reply: Reused, Task: key.GetTaskId()}
+	}
+	a.later(c, answer)
+}
+
+func (a *slotActor) finished(c actor.Context, msg *slotdv1.TaskFinished) {
+	t := a.tenants[msg.GetTask().GetId()]
+	if t == nil || t.outcome != nil {
+		return
+	}
+	t.outcome = msg
+	if t.admitted { // else its outcome waits until the slot knows that it was ever accepted
+		a.step(c, Finished{msg.GetTask().GetId()})
+	}
+}
+
+func (a *slotActor) step(c actor.Context, ev Event) { a.perform(c, a.core.Step(ev)) }
+
+// perform commits the records of one step together, then does what may be done at once. The commit comes first: the
+// holder's actor, once spawned, commits behind it.
+func (a *slotActor) perform(c actor.Context, effects []Effect) {
+	var batch *store.Batch
+	var later []Effect
+	now := time.Now()
+	for _, eff := range effects {
+		switch eff := eff.(type) {
+		case Record:
+			if batch == nil {
+				batch = new(store.Batch)
+			}
+			a.record(batch, eff, now)
+			later = append(later, eff)
+		case Release, Answer, Count:
+			later = append(later, eff)
+		}
+	}
+	if batch != nil {
+		a.pipeline.Commit(batch, later)
+	} else {
+		a.later(c, later...)
+	}
+	for _, eff := range effects {
+		a.act(c, eff)
+	}
+}
+
+// act does what need not wait for a commit.
+func (a *slotActor) act(c actor.Context, eff Effect) {
+	switch eff := eff.(type) {
+	case Spawn:
+		a.spawn(c, eff.Task)
+	case Stop:
+		a.stop(c, eff)
+	case Recall:
+		a.recallLater(c, eff.Task)
+	case Discard:
+		a.discard(c, eff.Task)
+	}
+}
+
+// later does what must wait for all commits in flight.
+func (a *slotActor) later(c actor.Context, effects ...Effect) {
+	for _, eff := range a.pipeline.After(effects) {
+		a.done(c, eff)
+	}
+}
+
+func (a *slotActor) settle(c actor.Context, done store.Committed) {
+	ready, failed := a.pipeline.Settle(done)
+	for _, eff := range ready {
+		a.done(c, eff)
+	}
+	if failed == nil {
+		return
+	}
+	if len(failed.Specs) > 0 || errors.Is(done.Err, store.ErrRefused) {
+		a.refuse(c, done)
+		return
+	}
+	if a.retry == nil {
+		a.deps.Logger.Warn("transition not written, will retry", "slot", a.name, "error", done.Err)
+		self, root := c.Self(), c.ActorSystem().Root
+		a.retry = time.AfterFunc(task.RetryCommit, func() { root.Send(self, &commit{}) })
+	}
+}
+
+// refuse takes back an admission that the store did not keep, and tells all who wait for something it said.
+func (a *slotActor) refuse(c actor.Context, failed store.Committed) {
+	a.deps.Logger.Warn("admission not written", "slot", a.name, "error", failed.Err)
+	dropped, ready := a.pipeline.Drop(failed)
+	var refused []string
+	for _, eff := range dropped {
+		switch eff := eff.(type) {
+		case Record:
+			if eff.Change == Admit {
+				refused = append(refused, eff.Task)
+			}
+		case Answer:
+			a.answer(c, Answer{Caller: eff.Caller, Reply: Unavailable})
+		}
+	}
+	for _, id := range refused {
+		a.step(c, Refused{id})
+		delete(a.keys, a.tenants[id].key)
+		delete(a.tenants, id)
+	}
+	for _, eff := range ready {
+		a.done(c, eff)
+	}
+}
+
+// done does what has waited for a commit.
+func (a *slotActor) done(c actor.Context, eff Effect) {
+	switch eff := eff.(type) {
+	case Record:
+		a.recorded(c, eff)
+	case Release:
+		a.vacate(c, eff.Task)
+	case Answer:
+		a.answer(c, eff)
+	case Count:
+		c.Send(a.deps.Registry, &slotdv1.Decided{Slot: a.name, Decision: string(eff.Decision)})
+	}
+}
+
+func (a *slotActor) recorded(c actor.Context, eff Record) {
+	t := a.tenants[eff.Task]
+	switch eff.Change {
+	case Admit:
+		t.admitted = true
+		delete(a.keys, t.key)
+		if eff.Role == slotdv1.Role_ROLE_REPLACEMENT {
+			a.step(c, Kept{eff.Task})
+		}
+		if t.outcome != nil {
+			a.step(c, Finished{eff.Task})
+		}
+	case End:
+		delete(a.tenants, eff.Task)
+	}
+}
+
+// vacate lets the holder's actor go: its outcome is durable.
+func (a *slotActor) vacate(c actor.Context, id string) {
+	t := a.tenants[id]
+	delete(a.tenants, id)
+	if run := t.outcome.GetRun(); run != nil {
+		c.Send(a.deps.Executor, &slotdv1.ForgetAttempt{TaskId: id, Attempt: run.GetAttempt()})
+	}
+	if t.pid != nil {
+		c.Stop(t.pid)
+	}
+}
+
+func (a *slotActor) discard(c actor.Context, id string) {
+	if t := a.tenants[id]; t != nil && t.pid != nil {
+		c.Stop(t.pid)
+		t.pid = nil
+	}
+}
+
+func (a *slotActor) spawn(c actor.Context, id string) {
+	t := a.tenants[id]
+	t.pid = c.Spawn(task.Props(a.deps.Task, t.record, t.spec))
+	for _, stop := range t.stops {
+		c.Send(t.pid, stop)
+	}
+}
+
+// stop is kept, so that an actor that has to be made again hears of it too.
+func (a *slotActor) stop(c actor.Context, eff Stop) {
+	t, msg := a.tenants[eff.Task], &slotdv1.StopTask{Cause: string(eff.Cause)}
+	if eff.Grace != nil {
+		grace := uint64(max(0, eff.Grace.Milliseconds()))
+		msg.GraceMs = &grace
+	}
+	t.stops = append(t.stops, msg)
+	if t.pid != nil {
+		c.Send(t.pid, msg)
+	}
+}
+
+// terminated: a holder's actor that ends without an outcome has failed, and is made again from the store. Its attempt
+// goes on meanwhile.
+func (a *slotActor) terminated(c actor.Context, msg *actor.Terminated) {
+	for id, t := range a.tenants {
+		if t.pid == nil || !t.pid.Equal(msg.Who) {
+			continue
+		}
+		t.pid = nil
+		if t.outcome == nil {
+			a.deps.Logger.Error("task actor failed, rebuilding it", "task_id", id, "slot", a.name)
+			a.step(c, Died{id})
+		}
+		return
+	}
+}
+
+func (a *slotActor) recallLater(c actor.Context, id string) {
+	t := a.tenants[id]
+	wait := min(recallDelay<<min(t.deaths, 16), maxRecallDelay)
+	t.deaths++
+	self, root := c.Self(), c.ActorSystem().Root
+	t.recall = time.AfterFunc(wait, func() { root.Send(self, &recall{id}) })
+}
+
+func (a *slotActor) recall(c actor.Context, id string) {
+	if a.tenants[id] == nil {
+		return
+	}
+	self, root := c.Self(), c.ActorSystem().Root
+	a.deps.Record(id, func(record *slotdv1.TaskRecord, err error) { root.Send(self, &recalled{id, record, err}) })
+}
+
+func (a *slotActor) recalled(c actor.Context, msg *recalled) {
+	t := a.tenants[msg.task]
+	switch {
+	case t == nil || t.pid != nil:
+	case msg.err != nil:
+		a.deps.Logger.Error("task not read back, will retry", "task_id", msg.task, "slot", a.name, "error", msg.err)
+		a.recallLater(c, msg.task)
+	default:
+		t.record = msg.record
+		a.spawn(c, msg.task)
+	}
+}
+
+// rest arms the idle timer while there is nothing to do, and stops it when there is.
+func (a *slotActor) rest(c actor.Context) {
+	idle := a.core.Phase() == Idle && a.pipeline.Idle()
+	switch {
+	case idle && a.idle == nil:
+		wait := a.deps.IdleAfter
+		if a.core.draining {
+			wait = 0
+		}
+		a.generation++
+		self, root, generation := c.Self(), c.ActorSystem().Root, a.generation
+		a.idle = time.AfterFunc(wait, func() { root.Send(self, &idled{generation}) })
+	case !idle && a.idle != nil:
+		a.idle.Stop()
+		a.idle = nil
+	}
+}
+
+// retire offers to leave memory. The registry declines by sending something.
+func (a *slotActor) retire(c actor.Context, msg *idled) {
+	if a.idle == nil || msg.generation != a.generation {
+		return
+	}
+	a.idle = nil
+	c.Send(a.deps.Registry, &slotdv1.Retire{Slot: a.name, Received: a.received})
+}
+
+// release leaves no timer behind.
+func (a *slotActor) release() {
+	for _, timer := range []*time.Timer{a.idle, a.retry} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+	for _, t := range a.tenants {
+		if t.recall != nil {
+			t.recall.Stop()
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package slot
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
+	"slotd/messages"
+	slotdv1 "slotd/messages/slotd/v1"
+)
+
+// How long a refused client should wait before it tries again.
+const (
+	retryFull        = time.Second
+	retryUnavailable = 2 * time.Second
+)
+
+// caller numbers whoever waits for the answer to the present message; 0 = nobody does.
+func (a *slotActor) caller(c actor.Context, submit bool) Caller {
+	if c.Sender() == nil && !submit {
+		return 0
+	}
+	a.last++
+	a.callers[a.last] = caller{c.Sender(), submit}
+	return a.last
+}
+
+// answer tells a caller, and the registry what became of a submission.
+func (a *slotActor) answer(c actor.Context, eff Answer) {
+	who, known := a.callers[eff.Caller]
+	if !known {
+		return
+	}
+	delete(a.callers, eff.Caller)
+	if who.submit {
+		c.Send(a.deps.Registry, &slotdv1.Decided{Slot: a.name, Decision: string(eff.Decision), Submission: true})
+	}
+	if who.pid != nil {
+		c.Send(who.pid, a.reply(eff))
+	}
+}
+
+func (a *slotActor) reply(eff Answer) proto.Message {
+	switch eff.Reply {
+	case Accepted:
+		return &slotdv1.Submitted{TaskId: eff.Task}
+	case Gone:
+		return &slotdv1.TaskEnded{TaskId: eff.Task}
+	case Cleared:
+		return &slotdv1.SlotPurged{TaskIds: eff.Tasks}
+	case Busy:
+		return messages.Reject(messages.LabelSlotBusy, fmt.Sprintf(
+			"slot %q is busy: task %s holds it; wait for its end, or submit with admission QUEUE or REPLACE", a.name, eff.Task), 0)
+	case Full:
+		return messages.Reject(messages.LabelQueueFull, fmt.Sprintf(
+			"the queue of slot %q is full with %d tasks; try again later", a.name, a.deps.QueueLimit), retryFull)
+	case Reused:
+		return messages.Reject(messages.LabelIdempotencyKeyReused, fmt.Sprintf(
+			"the idempotency key stands for task %s, which has another spec; use a new key for a new task", eff.Task), 0)
+	case Draining:
+		return messages.Reject(messages.LabelUnavailable, "slotd is stopping and admits nothing; try again after its restart", retryUnavailable)
+	default:
+		return messages.Reject(messages.LabelUnavailable, "the store cannot write, so nothing was admitted or recorded; try again later", retryUnavailable)
+	}
+}
+
+func grace(ms *uint64) *time.Duration {
+	if ms == nil {
+		return nil
+	}
+	d := time.Duration(*ms) * time.Millisecond
+	return &d
+}

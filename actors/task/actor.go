@@ -1,0 +1,214 @@
+package task
+
+import (
+	"errors"
+	"hash/fnv"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/hashicorp/go-hclog"
+
+	"slotd/actors/store"
+	"slotd/messages"
+	slotdv1 "slotd/messages/slotd/v1"
+	soltiv1 "slotd/messages/solti/v1"
+)
+
+// Deps is what every task actor of a node shares.
+type Deps struct {
+	Commit   func(*store.Batch, func(error))
+	Executor *actor.PID
+	Node     string
+	Permits  bool // the node limits how many attempts run at a time
+	Logger   hclog.Logger
+}
+
+// RetryCommit is how long a task waits before it commits again what the store could not write.
+const RetryCommit = 250 * time.Millisecond
+
+// Props makes the actor of a holder from what the store knows of it. Its parent is the task's slot, which it sends
+// TaskFinished once.
+func Props(deps *Deps, record *slotdv1.TaskRecord, spec *soltiv1.CreateSpec) *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor {
+		return &taskActor{deps: deps, record: record, core: New(spec, StateOf(record), seed(record.GetId()))}
+	})
+}
+
+// taskActor is the shell: it owns the timer and the commits in flight, the core owns the truth.
+type taskActor struct {
+	deps     *Deps
+	record   *slotdv1.TaskRecord // the last one written
+	core     Task
+	pipeline *store.Pipeline[Effect]
+	timer    *time.Timer
+	retry    *time.Timer
+}
+
+// due is a timer's message.
+type due struct {
+	attempt uint32
+	timer   Timer
+}
+
+type retryCommit struct{}
+
+// Receive implements actor.Actor.
+func (a *taskActor) Receive(c actor.Context) {
+	switch msg := c.Message().(type) {
+	case *actor.Started:
+		a.start(c)
+	case *actor.Stopping:
+		a.release()
+	case *slotdv1.StopTask:
+		a.step(c, stopEvent(msg))
+	case *slotdv1.Granted:
+		a.step(c, Granted{msg.GetAttempt()})
+	case *slotdv1.AttemptStarted:
+		a.step(c, Started{msg.GetAttempt(), time.UnixMilli(msg.GetAt())})
+	case *slotdv1.AttemptExited:
+		a.step(c, Exited{msg.GetAttempt(), msg})
+	case *due:
+		a.step(c, Elapsed{msg.attempt, msg.timer})
+	case store.Committed:
+		a.settle(c, msg)
+	case *retryCommit:
+		a.commitAgain()
+	}
+}
+
+func (a *taskActor) start(c actor.Context) {
+	self, root := c.Self(), c.ActorSystem().Root
+	a.pipeline = store.NewPipeline[Effect](a.deps.Commit, func(done store.Committed) { root.Send(self, done) })
+	a.step(c, Resumed{})
+}
+
+func (a *taskActor) step(c actor.Context, ev Event) {
+	before := a.core.State().Phase
+	a.perform(c, a.core.Step(time.Now(), ev))
+	if after := a.core.State().Phase; after != before {
+		a.deps.Logger.Debug("phase changed", "task_id", a.record.GetId(), "slot", a.record.GetSlot(),
+			"attempt", a.core.State().Attempt, "phase", after)
+	}
+}
+
+// perform does at once what may be done at once, and leaves to the pipeline what must wait for the record before it.
+func (a *taskActor) perform(c actor.Context, effects []Effect) {
+	var batch *store.Batch
+	var later []Effect
+	for _, eff := range effects {
+		switch eff := eff.(type) {
+		case Record:
+			batch = a.write(eff)
+		case Start, Forget, Finish:
+			later = append(later, eff)
+		default:
+			a.act(c, eff)
+		}
+	}
+	if batch != nil {
+		a.pipeline.Commit(batch, later)
+		return
+	}
+	for _, eff := range a.pipeline.After(later) {
+		a.act(c, eff)
+	}
+}
+
+func (a *taskActor) write(eff Record) *store.Batch {
+	a.record = eff.State.next(a.record, time.Now(), a.deps.Node)
+	batch := &store.Batch{Tasks: []*slotdv1.TaskRecord{a.record}}
+	if run := eff.Run.record(a.record.GetId(), a.deps.Node); run != nil {
+		batch.Runs = []*slotdv1.RunRecord{run}
+	}
+	return batch
+}
+
+// settle goes on with what waited for a commit. What the store could not write is kept and written again.
+func (a *taskActor) settle(c actor.Context, done store.Committed) {
+	ready, failed := a.pipeline.Settle(done)
+	for _, eff := range ready {
+		a.act(c, eff)
+	}
+	if failed == nil || a.retry != nil || errors.Is(done.Err, store.ErrRefused) {
+		return // a task whose admission was refused is about to be discarded
+	}
+	a.deps.Logger.Warn("transition not written, will retry", "task_id", a.record.GetId(), "error", done.Err)
+	self, root := c.Self(), c.ActorSystem().Root
+	a.retry = time.AfterFunc(RetryCommit, func() { root.Send(self, &retryCommit{}) })
+}
+
+func (a *taskActor) commitAgain() {
+	a.retry = nil
+	a.pipeline.Retry()
+}
+
+func (a *taskActor) act(c actor.Context, eff Effect) {
+	id, executor := a.record.GetId(), a.deps.Executor
+	switch eff := eff.(type) {
+	case Acquire:
+		if !a.deps.Permits {
+			a.step(c, Granted(eff))
+			return
+		}
+		c.Request(executor, &slotdv1.Acquire{TaskId: id, Attempt: eff.Attempt})
+	case Start:
+		c.Request(executor, &slotdv1.StartAttempt{TaskId: id, Attempt: eff.Attempt, Spec: a.core.spec})
+	case Attach:
+		c.Request(executor, &slotdv1.AttachAttempt{TaskId: id, Attempt: eff.Attempt})
+	case Term:
+		c.Send(executor, &slotdv1.StopAttempt{TaskId: id, Attempt: eff.Attempt})
+	case Kill:
+		c.Send(executor, &slotdv1.KillAttempt{TaskId: id, Attempt: eff.Attempt})
+	case Forget:
+		c.Send(executor, &slotdv1.ForgetAttempt{TaskId: id, Attempt: eff.Attempt})
+	case Arm:
+		a.arm(c, eff)
+	case Finish:
+		a.finish(c, eff)
+	}
+}
+
+func (a *taskActor) arm(c actor.Context, eff Arm) {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	self, root := c.Self(), c.ActorSystem().Root
+	a.timer = time.AfterFunc(time.Until(eff.At), func() { root.Send(self, &due{eff.Attempt, eff.Timer}) })
+}
+
+// finish waits for all earlier records of the task, so that none of them can overtake the last one, which the slot
+// writes.
+func (a *taskActor) finish(c actor.Context, eff Finish) {
+	a.release()
+	a.record = eff.State.next(a.record, time.Now(), a.deps.Node)
+	c.Send(c.Parent(), &slotdv1.TaskFinished{
+		Task: a.record,
+		Run:  eff.Run.record(a.record.GetId(), a.deps.Node),
+	})
+}
+
+// release leaves no timer behind. The attempt, if one runs, goes on: the executor owns it.
+func (a *taskActor) release() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	if a.retry != nil {
+		a.retry.Stop()
+	}
+}
+
+func stopEvent(msg *slotdv1.StopTask) Stop {
+	stop := Stop{Cause: messages.Reason(msg.GetCause())}
+	if msg.GraceMs != nil {
+		grace := ms(msg.GetGraceMs())
+		stop.Grace = &grace
+	}
+	return stop
+}
+
+// seed derives the jitter's seed from the task's id, so that a restart goes on with other delays than its twin.
+func seed(id string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(id)) // never fails
+	return h.Sum64()
+}
