@@ -1,0 +1,112 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if IsChild(os.Args[1:]) {
+		if err := Child(context.Background(), os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// tiny is enough to see that everything that is measured is also done.
+func tiny(t *testing.T) Config {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{
+		Self: []string{self}, Dir: t.TempDir(), Progress: io.Discard,
+		Rounds: 3, Starts: 16, Latencies: 3, Messages: 640, Lines: 1000, Followers: []int{1, 3}, Objects: 1000,
+	}
+}
+
+func TestEverySectionMeasuresInEveryRound(t *testing.T) {
+	c := tiny(t)
+	var progress strings.Builder
+	c.Progress = &progress
+	sections := Sections(c)
+	report, err := Run(t.Context(), c, sections)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Parts) != len(sections) {
+		t.Fatalf("got %d parts, want %d", len(report.Parts), len(sections))
+	}
+	rows := 0
+	for _, part := range report.Parts {
+		for _, row := range part.Rows {
+			rows++
+			if s := row.Sample; !(0 < s.Min && s.Min <= s.Median && s.Median <= s.Max) {
+				t.Errorf("%s: %+v", row.Metric.Name, s)
+			}
+			if _, ok := part.floor(row); row.Metric.Floor != "" && !ok {
+				t.Errorf("%s stands beside %q, which its section does not measure", row.Metric.Name, row.Metric.Floor)
+			}
+		}
+	}
+	if got, want := strings.Count(progress.String(), "\n"), rows*c.Rounds; got != want {
+		t.Errorf("%d measurements, want %d", got, want)
+	}
+	left, err := os.ReadDir(c.Dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v (%v)", left, err)
+	}
+}
+
+func TestProbesOfASectionTakeTurns(t *testing.T) {
+	c := tiny(t)
+	var order []string
+	probe := func(name string) Probe {
+		return Probe{Metrics: []Metric{{Name: name}}, Measure: func(context.Context) ([]float64, error) {
+			order = append(order, name)
+			return []float64{1}, nil
+		}}
+	}
+	if _, err := Run(t.Context(), c, []Section{{Name: "turns", Probes: []Probe{probe("floor"), probe("slotd")}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(order, " "), "floor slotd floor slotd floor slotd"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestAFailedProbeFailsTheRun(t *testing.T) {
+	broken := errors.New("the last line is missing")
+	_, err := Run(t.Context(), tiny(t), []Section{{Name: "lines", Probes: []Probe{{
+		Metrics: []Metric{{Name: "reader"}},
+		Measure: func(context.Context) ([]float64, error) { return []float64{1}, broken },
+	}}}})
+	if !errors.Is(err, broken) {
+		t.Errorf("got %v, want %v", err, broken)
+	}
+}
+
+func TestBytesEachWeighsWhatIsKept(t *testing.T) {
+	const n, size = 10_000, 256
+	got := BytesEach(n, func() any {
+		kept := make([]*[size]byte, n)
+		for i := range kept {
+			kept[i] = new([size]byte)
+		}
+		return kept
+	})
+	if want := float64(size + 8); got < want || got > want+8 {
+		t.Errorf("got %.1f bytes, want %.0f", got, want)
+	}
+}

@@ -1,0 +1,69 @@
+package bench
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+)
+
+// Machine is where the figures were taken. It names hardware and versions, never the host or its folders.
+type Machine struct {
+	CPU    string // the model, as the kernel names it
+	Cores  int    // those that this process may use
+	Memory int64  // bytes of the whole machine
+	System string // operating system and kernel release
+	Go     string
+}
+
+// ThisMachine describes the machine it runs on. It needs Linux's /proc.
+func ThisMachine() (Machine, error) {
+	cpu, err := procField("/proc/cpuinfo", "model name")
+	if err != nil {
+		return Machine{}, err
+	}
+	memory, err := procField("/proc/meminfo", "MemTotal")
+	if err != nil {
+		return Machine{}, err
+	}
+	var kib int64
+	if _, err := fmt.Sscanf(memory, "%d kB", &kib); err != nil {
+		return Machine{}, fmt.Errorf("read MemTotal %q: %w", memory, err)
+	}
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return Machine{}, err
+	}
+	return Machine{
+		CPU:    cpu,
+		Cores:  runtime.GOMAXPROCS(0),
+		Memory: kib << 10,
+		System: "Linux " + strings.TrimSpace(string(release)),
+		Go:     runtime.Version(),
+	}, nil
+}
+
+// procField returns the first value of a "name: value" line; "unknown" if the kernel does not say.
+func procField(path, name string) (value string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if e := f.Close(); err == nil {
+			err = e
+		}
+	}()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if key, value, ok := strings.Cut(lines.Text(), ":"); ok && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value), nil
+		}
+	}
+	return "unknown", lines.Err()
+}
+
+func (m Machine) String() string {
+	return fmt.Sprintf("%s, %d cores, %.0f GiB, %s, %s", m.CPU, m.Cores, float64(m.Memory)/(1<<30), m.System, m.Go)
+}

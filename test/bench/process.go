@@ -1,0 +1,101 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// clients is how many ask at the same time, as many as slotd's own clients in the same section.
+const clients = 8
+
+func processes(c Config) Section {
+	return Section{
+		Name:  "processes",
+		About: fmt.Sprintf("%d times `/bin/true`, %d at a time. The floor is `os/exec` with nothing around it.", c.Starts, clients),
+		Probes: []Probe{{
+			Metrics: []Metric{{Name: "bare os/exec, 8 goroutines", Unit: "starts/s"}},
+			Measure: func(ctx context.Context) ([]float64, error) {
+				took, err := bareStarts(ctx, c.Starts)
+				return []float64{PerSecond(c.Starts, took)}, err
+			},
+		}},
+	}
+}
+
+// bareStarts runs n processes to their end.
+func bareStarts(ctx context.Context, n int) (time.Duration, error) {
+	var left atomic.Int64
+	left.Store(int64(n))
+	group, ctx := errgroup.WithContext(ctx)
+	start := time.Now()
+	for range clients {
+		group.Go(func() error {
+			for left.Add(-1) >= 0 {
+				if err := exec.CommandContext(ctx, "/bin/true").Run(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	err := group.Wait()
+	return time.Since(start), err
+}
+
+func latency(c Config) Section {
+	return Section{
+		Name: "latency",
+		About: fmt.Sprintf("%d times `sleep`, one at a time: how long until it runs, and from the stop to its reaped end. "+
+			"The floor is `os/exec`, SIGTERM and wait.", c.Latencies),
+		Probes: []Probe{{
+			Metrics: []Metric{
+				{Name: "bare start p50", Unit: "ms"},
+				{Name: "bare start p99", Unit: "ms"},
+				{Name: "bare stop p50", Unit: "ms"},
+				{Name: "bare stop p99", Unit: "ms"},
+			},
+			Measure: func(ctx context.Context) ([]float64, error) {
+				started, stopped, err := bareLatencies(ctx, c.Latencies)
+				return []float64{Quantile(started, 0.5), Quantile(started, 0.99), Quantile(stopped, 0.5), Quantile(stopped, 0.99)}, err
+			},
+		}},
+	}
+}
+
+// bareLatencies starts and stops n processes, one at a time.
+func bareLatencies(ctx context.Context, n int) (started, stopped []time.Duration, err error) {
+	for range n {
+		cmd := exec.CommandContext(ctx, "sleep", "3600")
+		t0 := time.Now()
+		if err := cmd.Start(); err != nil {
+			return nil, nil, err
+		}
+		t1 := time.Now()
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			return nil, nil, errors.Join(err, cmd.Wait())
+		}
+		err := cmd.Wait()
+		t2 := time.Now()
+		if !bySIGTERM(err) {
+			return nil, nil, fmt.Errorf("sleep ended with %v instead of by SIGTERM", err) //nolint:errorlint // it may be nil
+		}
+		started, stopped = append(started, t1.Sub(t0)), append(stopped, t2.Sub(t1))
+	}
+	return started, stopped, nil
+}
+
+func bySIGTERM(err error) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGTERM
+}
