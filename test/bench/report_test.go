@@ -2,7 +2,6 @@ package bench
 
 import (
 	"math"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -109,17 +108,12 @@ Lines of text.
 	}
 }
 
-func TestMachineDoesNotNameTheHost(t *testing.T) {
-	machine, err := ThisMachine()
+func TestMachineIsDescribedInFull(t *testing.T) {
+	m, err := ThisMachine()
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, err := os.Hostname()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := machine.String()
-	if strings.Contains(text, host) || !strings.Contains(text, "go1.") || machine.Cores < 1 || machine.Memory < 1<<20 {
-		t.Errorf("got %q", text)
+	if m.CPU == "" || m.Cores < 1 || m.Memory < 1<<20 || m.System == "Linux " || !strings.HasPrefix(m.Go, "go1.") {
+		t.Errorf("got %+v", m)
 	}
 }
