@@ -41,11 +41,16 @@ func BackoffOf(spec *soltiv1.CreateSpec) Backoff {
 // after the first. A product too large for a duration is Max.
 func (b Backoff) Base(n uint32) time.Duration {
 	most := max(b.Max, 0)
-	grown := float64(b.First) * math.Pow(b.Factor, float64(n))
+	least := min(max(b.First, 0), most)
+	growth := math.Pow(b.Factor, float64(n))
+	if growth <= 1 {
+		return least // exact, which a float64 is only up to 104 days of nanoseconds
+	}
+	grown := float64(least) * growth
 	if !(grown < float64(most)) { // also when it is NaN
 		return most
 	}
-	return max(time.Duration(grown), 0)
+	return max(least, time.Duration(grown))
 }
 
 // Delay is the time to wait after the failure n, n as in [Backoff.Base]. The ranges include both ends:
@@ -66,7 +71,7 @@ func (b Backoff) Delay(n uint32, r *rand.Rand) time.Duration {
 		return uniform(r, base/2, base)
 	case soltiv1.JitterStrategy_JITTER_STRATEGY_DECORRELATED:
 		high := max(b.Max, 0)
-		if base < high/3 {
+		if base < high/3 { // else 3·base may be too large for a duration
 			high = 3 * base
 		}
 		return uniform(r, min(max(b.First, 0), high), high)

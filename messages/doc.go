@@ -7,7 +7,7 @@
 //
 // The gateway and the command line call it before they send anything, the actors call it to decide, and the catalog
 // calls it to filter. Everything here is safe for concurrent use, except a [Minter], which has one owner. No function
-// keeps or changes what it is given, except [Defaults], which fills a spec in place.
+// changes what it is given, except [Defaults], which fills a spec in place.
 //
 // A user's mistake is an [InvalidError], which lists all of them; a refusal by the system is a [RejectionError] with
 // one of a closed set of labels. Neither knows HTTP or gRPC.

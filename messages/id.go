@@ -2,7 +2,6 @@ package messages
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -59,15 +58,15 @@ func NewMinter(floor string) *Minter {
 }
 
 // Mint makes the id of a task that is created now in a slot. Its time is that of now, or of the last id when the clock
-// stands or has gone back. It panics after the year 10889, when 48 bits are used up.
+// stands or has gone back. Times outside 1970 to 10889, what 48 bits can hold, are cut to that range.
 func (m *Minter) Mint(now time.Time, slot string) string {
-	if ms := uint64(max(0, now.UnixMilli())); ms > m.last.ms {
+	if ms := min(uint64(max(0, now.UnixMilli())), ulid.MaxTime()); ms > m.last.ms {
 		m.last = randomMark(ms)
 	} else {
 		m.last = m.last.next()
 	}
 	if m.last.ms > ulid.MaxTime() {
-		panic("task ids are used up")
+		panic("task ids are used up") // 2⁷⁰ of them in the last millisecond
 	}
 	return m.last.encode(ShardOf(slot))
 }
@@ -114,15 +113,15 @@ func decodeID(id string) (ulid.ULID, error) {
 	if !prefixed {
 		return ulid.ULID{}, fmt.Errorf("task id %s does not begin with %s", quote(id), IDPrefix)
 	}
+	if len(text) != ulid.EncodedSize {
+		return ulid.ULID{}, fmt.Errorf("task id %s must have %d characters after %s", quote(id), ulid.EncodedSize, IDPrefix)
+	}
 	raw, err := ulid.ParseStrict(text)
 	switch {
-	case err == nil && raw.String() != text:
-		err = errors.New("letters must be upper case")
-	case err == nil && shardIn(raw) >= shards:
-		err = fmt.Errorf("shard %d is out of range", shardIn(raw))
-	}
-	if err != nil {
-		return ulid.ULID{}, fmt.Errorf("task id %s: %w", quote(id), err)
+	case err != nil || raw.String() != text:
+		return ulid.ULID{}, fmt.Errorf("task id %s must consist of %s after %s, beginning with 0 to 7", quote(id), ulid.Encoding, IDPrefix)
+	case shardIn(raw) >= shards:
+		return ulid.ULID{}, fmt.Errorf("task id %s names shard %d of %d", quote(id), shardIn(raw), shards)
 	}
 	return raw, nil
 }
@@ -136,23 +135,10 @@ func ValidIDPrefix(s string) bool {
 	if len(s) <= len(IDPrefix) {
 		return strings.HasPrefix(IDPrefix, s)
 	}
-	if len(s) > idBytes || !strings.HasPrefix(s, IDPrefix) {
+	if len(s) > idBytes {
 		return false
 	}
-	text := s[len(IDPrefix):]
-	if text[0] > '7' { // 26 characters hold 130 bits, an id has 128
-		return false
-	}
-	for i := range len(text) {
-		if strings.IndexByte(ulid.Encoding, text[i]) < 0 {
-			return false
-		}
-	}
-	return len(s) < idBytes || idInRange(s)
-}
-
-func idInRange(id string) bool {
-	_, err := decodeID(id)
+	_, err := decodeID(s + strings.Repeat("0", idBytes-len(s)))
 	return err == nil
 }
 

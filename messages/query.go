@@ -69,7 +69,7 @@ func listable(s soltiv1.TaskStatus) bool {
 // ParseStatus reads one of the seven statuses by name, in any case, with or without the prefix TASK_STATUS_. The error
 // is an [InvalidError].
 func ParseStatus(s string) (soltiv1.TaskStatus, error) {
-	name := strings.ToUpper(s)
+	name := strings.Map(upper, s)
 	if !strings.HasPrefix(name, statusPrefix) {
 		name = statusPrefix + name
 	}
@@ -80,13 +80,21 @@ func ParseStatus(s string) (soltiv1.TaskStatus, error) {
 	return status, nil
 }
 
+// upper knows ASCII only: "ı" is no letter of "running", though its upper case is.
+func upper(r rune) rune {
+	if 'a' <= r && r <= 'z' {
+		return r - 'a' + 'A'
+	}
+	return r
+}
+
 // AllLines as the tail of a [LogQuery] asks for every line that is kept.
 const AllLines = math.MaxUint64
 
 // Encoding is the form in which a log cursor delivers events.
 type Encoding uint8
 
-// The encodings: frames of text/event-stream, or OutputEventProto messages each preceded by its length as a varint.
+// The encodings: frames of text/event-stream, or OutputEventProto messages.
 const (
 	EncodeSSE Encoding = iota
 	EncodeProto

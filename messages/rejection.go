@@ -46,6 +46,14 @@ func Reject(label, message string, retryAfter time.Duration) *slotdv1.Rejection 
 	return &slotdv1.Rejection{
 		Label:        label,
 		Message:      message,
-		RetryAfterMs: uint64(max(0, (retryAfter+time.Millisecond-1)/time.Millisecond)),
+		RetryAfterMs: ceilMillis(max(0, retryAfter)),
 	}
+}
+
+func ceilMillis(d time.Duration) uint64 {
+	ms := uint64(d / time.Millisecond)
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	return ms
 }

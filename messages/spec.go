@@ -51,7 +51,7 @@ func Defaults(spec *soltiv1.CreateSpec) {
 		spec.Admission = soltiv1.AdmissionStrategy_ADMISSION_STRATEGY_DROP_IF_RUNNING
 	}
 	if spec.StopGraceMs == nil {
-		spec.StopGraceMs = proto.Uint64(DefaultStopGraceMs)
+		spec.StopGraceMs = new(uint64(DefaultStopGraceMs))
 	}
 	if spec.GetBackoff() == nil {
 		spec.Backoff = &soltiv1.BackoffStrategy{
@@ -64,14 +64,14 @@ func Defaults(spec *soltiv1.CreateSpec) {
 		spec.Backoff.Jitter = soltiv1.JitterStrategy_JITTER_STRATEGY_FULL
 	}
 	if sub := spec.GetKind().GetSubprocess(); sub != nil && sub.FailOnNonZero == nil {
-		sub.FailOnNonZero = proto.Bool(true)
+		sub.FailOnNonZero = new(true)
 	}
 	if container := spec.GetKind().GetContainer(); container != nil {
 		if container.Network == nil {
-			container.Network = proto.String(DefaultNetwork)
+			container.Network = new(DefaultNetwork)
 		}
 		if container.Pull == nil {
-			container.Pull = proto.String(DefaultPull)
+			container.Pull = new(DefaultPull)
 		}
 	}
 }
@@ -156,7 +156,8 @@ func SpecHash(spec *soltiv1.CreateSpec) []byte {
 }
 
 // DecodeScript returns the text of a script: standard base64 with padding (line breaks are ignored, base64(1) writes
-// them), UTF-8, 1 to [MaxScriptBytes] bytes. The error starts with the word body and never quotes the text.
+// them), UTF-8, 1 to [MaxScriptBytes] bytes. The error starts with the word body, counts bytes of the encoded text from 1 and
+// never quotes it.
 func DecodeScript(s *soltiv1.ScriptMode) ([]byte, error) {
 	body := s.GetBody()
 	size := len(body) - strings.Count(body, "\n") - strings.Count(body, "\r")
@@ -170,7 +171,7 @@ func DecodeScript(s *soltiv1.ScriptMode) ([]byte, error) {
 	var corrupt base64.CorruptInputError
 	switch {
 	case errors.As(err, &corrupt):
-		return nil, fmt.Errorf("body is invalid base64 at byte %d; standard base64 with padding is expected", int64(corrupt))
+		return nil, fmt.Errorf("body is invalid base64 at byte %d: standard base64 with padding is expected", int64(corrupt)+1)
 	case err != nil:
 		return nil, fmt.Errorf("body is invalid base64: %w", err)
 	case len(text) > MaxScriptBytes:

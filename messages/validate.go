@@ -19,7 +19,7 @@ type InvalidError struct{ Problems []string }
 func (e *InvalidError) Error() string { return strings.Join(e.Problems, "; ") }
 
 // Validate checks a spec against every rule, before or after [Defaults]. It returns nil or an [InvalidError] with all
-// problems (the first 100 spelled out), in the order of the fields. No value of the environment is ever quoted.
+// problems (the first 100 spelled out), in a stable order. No value of the environment is ever quoted.
 func Validate(spec *soltiv1.CreateSpec) error {
 	if spec == nil {
 		return &InvalidError{Problems: []string{"missing spec"}}
@@ -137,7 +137,7 @@ func (p *problems) backoff(b *soltiv1.BackoffStrategy) {
 	if b.GetMaxMs() == 0 {
 		p.addf("spec.backoff.max_ms must be > 0")
 	}
-	if b.GetMaxMs() < b.GetFirstMs() {
+	if b.GetMaxMs() > 0 && b.GetMaxMs() < b.GetFirstMs() {
 		p.addf("spec.backoff.max_ms must be ≥ first_ms, but %d < %d", b.GetMaxMs(), b.GetFirstMs())
 	}
 	p.atMost("spec.backoff.first_ms", b.GetFirstMs(), MaxMillis)
