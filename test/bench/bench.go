@@ -122,7 +122,11 @@ func Run(ctx context.Context, c Config, sections []Section) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	report := &Report{Machine: machine, Rounds: c.Rounds, Taken: time.Now()}
+	before, err := load()
+	if err != nil {
+		return nil, err
+	}
+	report := &Report{Machine: machine, Load: before, Rounds: c.Rounds, Taken: time.Now()}
 	for _, section := range sections {
 		rows, err := measure(ctx, c, section)
 		if err != nil {

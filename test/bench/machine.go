@@ -44,6 +44,19 @@ func ThisMachine() (Machine, error) {
 	}, nil
 }
 
+// load is the mean number of runnable and blocked threads over the last minute: near 0 on a machine left alone.
+func load() (float64, error) {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return 0, err
+	}
+	var minute float64
+	if _, err := fmt.Sscan(string(text), &minute); err != nil {
+		return 0, fmt.Errorf("read the load %q: %w", text, err)
+	}
+	return minute, nil
+}
+
 // procField returns the first value of a "name: value" line; "unknown" if the kernel does not say.
 func procField(path, name string) (value string, err error) {
 	f, err := os.Open(path)

@@ -12,6 +12,7 @@ import (
 // Report is what one run measured.
 type Report struct {
 	Machine Machine
+	Load    float64 // of the machine in the minute before the run
 	Rounds  int
 	Taken   time.Time
 	Parts   []Part
@@ -98,7 +99,7 @@ func promise(b Bound) string {
 // Table writes the report for a terminal.
 func (r *Report) Table(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if _, err := fmt.Fprintf(tw, "%s\n%s\n", r.Machine, strings.ToUpper(strings.Join(heads, "\t"))); err != nil {
+	if _, err := fmt.Fprintf(tw, "%s; load before the run %.1f\n%s\n", r.Machine, r.Load, strings.ToUpper(strings.Join(heads, "\t"))); err != nil {
 		return err
 	}
 	for _, part := range r.Parts {
@@ -115,8 +116,8 @@ func (r *Report) Table(w io.Writer) error {
 func (r *Report) Markdown(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Figures\n\nWritten by `make bench` on %s. Each figure is the median of %d rounds, with the lowest and the highest, and stands\n"+
-		"beside its floor: the same work done by a bare Go program, in turns with slotd in the same run.\n\nMachine: %s.\n",
-		r.Taken.UTC().Format(time.DateOnly), r.Rounds, r.Machine)
+		"beside its floor: the same work done by a bare Go program, in turns with slotd in the same run.\n\nMachine: %s. Its load before the run was %.1f.\n",
+		r.Taken.UTC().Format(time.DateOnly), r.Rounds, r.Machine, r.Load)
 	for _, part := range r.Parts {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| %s |\n|%s\n", part.Section.Name, part.Section.About, strings.Join(heads, " | "),
 			"---|---:|---:|---:|---|---:|---|")

@@ -55,6 +55,7 @@ func sampleReport() *Report {
 	}
 	return &Report{
 		Machine: Machine{CPU: "Fast One", Cores: 2, Memory: 24 << 30, System: "Linux 6.1", Go: "go1.26"},
+		Load:    0.04,
 		Rounds:  3,
 		Taken:   time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		Parts: []Part{{
@@ -91,7 +92,7 @@ func TestMarkdownStandsBesideTheFloor(t *testing.T) {
 Written by ` + "`make bench`" + ` on 2026-01-02. Each figure is the median of 3 rounds, with the lowest and the highest, and stands
 beside its floor: the same work done by a bare Go program, in turns with slotd in the same run.
 
-Machine: Fast One, 2 cores, 24 GiB, Linux 6.1, go1.26.
+Machine: Fast One, 2 cores, 24 GiB, Linux 6.1, go1.26. Its load before the run was 0.0.
 
 ## lines
 
