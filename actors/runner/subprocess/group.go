@@ -1,0 +1,188 @@
+package subprocess
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// group is one control group with everything in and below it.
+type group struct {
+	dir    string
+	killer bool        // cgroup.kill exists (Linux 5.14)
+	dying  atomic.Bool // kill was called
+}
+
+func openGroup(dir string) *group {
+	_, err := os.Stat(filepath.Join(dir, "cgroup.kill"))
+	return &group{dir: dir, killer: err == nil}
+}
+
+func (g *group) terminate() { signalAll(g.members, stopSignals...) }
+
+func (g *group) kill() {
+	g.dying.Store(true)
+	g.strike()
+}
+
+// strike kills what is in the group now. With cgroup.kill that is complete; without it, await repeats the blow.
+func (g *group) strike() {
+	if g.killer {
+		err := writeTo(filepath.Join(g.dir, "cgroup.kill"), "1")
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+	}
+	signalAll(g.members, unix.SIGKILL)
+}
+
+// await returns once no live process is in the group, or with an error after the deadline (zero: none). It sleeps until
+// the kernel says that the group has emptied.
+func (g *group) await(deadline time.Time) error {
+	path := filepath.Join(g.dir, "cgroup.events")
+	events, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer events.Close() //nolint:errcheck // only read
+	conn, err := events.SyscallConn()
+	if err != nil {
+		return err
+	}
+	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		empty := false
+		check := func(fd uintptr) bool {
+			empty = !populated(int(fd))
+			return empty
+		}
+		if err := events.SetReadDeadline(g.nextLook(time.Now(), pause, deadline)); err != nil {
+			return fmt.Errorf("watch %s: %w", path, err)
+		}
+		if err := conn.Read(check); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("watch %s: %w", path, err)
+		}
+		if empty {
+			return nil
+		}
+		if !deadline.IsZero() && time.Now().After(deadline) {
+			return fmt.Errorf("processes in %s survive SIGKILL: %v", g.dir, g.members())
+		}
+		if g.dying.Load() {
+			g.strike()
+		}
+	}
+}
+
+// Pauses between two looks at a group that must be struck again and again.
+const (
+	firstPause = time.Millisecond
+	lastPause  = 50 * time.Millisecond
+)
+
+// nextLook is when to look again though the kernel is silent: with cgroup.kill, never.
+func (g *group) nextLook(now time.Time, pause time.Duration, deadline time.Time) time.Time {
+	if g.killer {
+		return deadline
+	}
+	next := now.Add(pause)
+	if !deadline.IsZero() && deadline.Before(next) {
+		return deadline
+	}
+	return next
+}
+
+// populated reads an open cgroup.events; reading it also arms the next notification.
+func populated(events int) bool {
+	var buf [256]byte
+	n, err := unix.Pread(events, buf[:], 0)
+	return err == nil && bytes.Contains(buf[:n], []byte("populated 1"))
+}
+
+// remove takes the group and those below it out of the hierarchy. Its processes are dead, but on their way out the
+// kernel may still count them for a moment.
+func (g *group) remove() error {
+	for pause := firstPause; ; pause *= 2 {
+		for _, below := range subgroups(g.dir) {
+			_ = unix.Rmdir(below) // what fails here makes the next line fail
+		}
+		err := unix.Rmdir(g.dir)
+		switch {
+		case err == nil || errors.Is(err, unix.ENOENT):
+			return nil
+		case !errors.Is(err, unix.EBUSY) || pause > removeLimit:
+			return &os.PathError{Op: "rmdir", Path: g.dir, Err: err}
+		}
+		time.Sleep(pause)
+	}
+}
+
+// clear kills everything in the group and removes it.
+func (g *group) clear() error {
+	g.kill()
+	if err := g.await(time.Now().Add(clearLimit)); err != nil {
+		return err
+	}
+	return g.remove()
+}
+
+const (
+	removeLimit = time.Second
+	clearLimit  = 10 * time.Second
+)
+
+// members lists the live processes in and below the group. A group that is gone has none.
+func (g *group) members() []int {
+	var all []int
+	for _, dir := range append(subgroups(g.dir), g.dir) {
+		// A threaded group refuses (its processes are listed above it), a vanished one has none.
+		text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(text)) {
+			// 0 is a process that this pid namespace cannot name.
+			if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 0 {
+				all = append(all, pid)
+			}
+		}
+	}
+	return all
+}
+
+// subgroups lists the groups below dir, deepest first.
+func subgroups(dir string) []string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for _, e := range entries {
+		if e.IsDir() {
+			below := filepath.Join(dir, e.Name())
+			all = append(append(all, subgroups(below)...), below)
+		}
+	}
+	return all
+}
+
+// writeTo writes a control file, which must exist.
+func writeTo(path, value string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
+}

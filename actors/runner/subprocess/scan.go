@@ -1,0 +1,181 @@
+package subprocess
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
+)
+
+// scan finds trees by looking through the process table. This process is a child subreaper, so whatever an attempt
+// starts stays among its descendants; and since every leader begins a session, no descendant of one can ever come back
+// into the session of this process.
+//
+// One goroutine owns the forest: it forks, so that no fresh leader is ever taken for an orphan, and it counts.
+type scan struct {
+	asks         chan ask
+	quit, done   chan struct{}
+	wasSubreaper bool
+}
+
+// ask is a wish to the owner of the forest. Those that want a fresh count and wait together share one.
+type ask struct {
+	count bool
+	act   func(*forest)
+	acted chan struct{}
+}
+
+func newScan(log hclog.Logger) (*scan, error) {
+	self, err := readStat(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	s := &scan{asks: make(chan ask), quit: make(chan struct{}), done: make(chan struct{}), wasSubreaper: isSubreaper()}
+	if err := setSubreaper(true); err != nil {
+		return nil, fmt.Errorf("become a child subreaper: %w", err)
+	}
+	go s.own(newForest(self, log))
+	return s, nil
+}
+
+func (s *scan) own(f *forest) {
+	defer close(s.done)
+	for {
+		select {
+		case a := <-s.asks:
+			s.serve(f, a)
+		case <-s.quit:
+			return
+		}
+	}
+}
+
+// serve grants one wish and those that wait behind it.
+func (s *scan) serve(f *forest, first ask) {
+	batch := []ask{first}
+	for more := true; more; {
+		select {
+		case a := <-s.asks:
+			batch = append(batch, a)
+		default:
+			more = false
+		}
+	}
+	counted := false
+	for _, a := range batch {
+		if a.count && !counted {
+			f.count()
+			counted = true
+		}
+		a.act(f)
+		close(a.acted)
+	}
+}
+
+// do lets the owner act and waits for it. After close it does nothing and says false.
+func (s *scan) do(count bool, act func(*forest)) bool {
+	a := ask{count: count, act: act, acted: make(chan struct{})}
+	select {
+	case s.asks <- a:
+		<-a.acted
+		return true
+	case <-s.done:
+		return false
+	}
+}
+
+func (s *scan) start(name string, fork func(*syscall.SysProcAttr) (int, error)) (tree, error) {
+	b := &branch{scan: s, name: name}
+	err := errors.New("the runner is closed")
+	s.do(false, func(f *forest) {
+		var pid int
+		if pid, err = fork(&syscall.SysProcAttr{}); err == nil {
+			f.add(b, pid)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// close kills what still runs and waits until it is dead. Its leaders are left to whoever waits for them.
+func (s *scan) close() error {
+	deadline := time.Now().Add(clearLimit)
+	left := s.strikeAll()
+	for pause := firstPause; left > 0 && time.Now().Before(deadline); pause = min(2*pause, lastPause) {
+		time.Sleep(pause)
+		left = s.strikeAll()
+	}
+	close(s.quit)
+	<-s.done
+	err := setSubreaper(s.wasSubreaper)
+	if left > 0 {
+		err = errors.Join(err, fmt.Errorf("%d processes survive SIGKILL", left))
+	}
+	return err
+}
+
+func (s *scan) strikeAll() (left int) {
+	s.do(true, func(f *forest) {
+		for _, b := range f.branches {
+			f.signal(b, unix.SIGKILL)
+			left += len(f.living(b))
+		}
+	})
+	return left
+}
+
+// branch is the tree of one attempt.
+type branch struct {
+	scan   *scan
+	name   string // <task id>-<attempt>
+	leader stat
+	dying  atomic.Bool // kill was called
+}
+
+func (b *branch) terminate() {
+	b.scan.do(false, func(f *forest) { f.signal(b, stopSignals...) })
+}
+
+func (b *branch) kill() {
+	b.dying.Store(true)
+	b.scan.do(false, func(f *forest) { f.signal(b, unix.SIGKILL) })
+}
+
+// settled counts until it is sure: a process may hide from one count by forking and exiting while it is taken.
+func (b *branch) settled() bool {
+	for counts := 1; ; counts++ {
+		empty, sure := false, false
+		open := b.scan.do(true, func(f *forest) {
+			empty = f.sight != blind && len(f.members[b]) == 0
+			sure = f.sight == sharp || counts == emptyCounts
+			if empty && sure {
+				f.remove(b)
+			}
+		})
+		if !open || !empty || sure {
+			return empty || !open // close has killed everything
+		}
+	}
+}
+
+// emptyCounts in a row are believed even if processes were started somewhere on the machine during each of them.
+const emptyCounts = 4
+
+func (b *branch) settle() {
+	for pause := firstPause; !b.settled(); pause = min(2*pause, lastPause) {
+		if b.dying.Load() {
+			b.scan.do(false, func(f *forest) { f.signal(b, unix.SIGKILL) })
+		}
+		time.Sleep(pause)
+	}
+}
+
+// release has nothing to do: the orphans were reaped as they were counted.
+func (b *branch) release() {}
