@@ -156,8 +156,7 @@ func SpecHash(spec *soltiv1.CreateSpec) []byte {
 }
 
 // DecodeScript returns the text of a script: standard base64 with padding (line breaks are ignored, base64(1) writes
-// them), UTF-8, 1 to [MaxScriptBytes] bytes. The error starts with the word body, counts bytes of the encoded text from 1 and
-// never quotes it.
+// them), UTF-8, 1 to [MaxScriptBytes] bytes. The error starts with the word body and never quotes the text.
 func DecodeScript(s *soltiv1.ScriptMode) ([]byte, error) {
 	body := s.GetBody()
 	size := len(body) - strings.Count(body, "\n") - strings.Count(body, "\r")
@@ -168,12 +167,9 @@ func DecodeScript(s *soltiv1.ScriptMode) ([]byte, error) {
 		return nil, fmt.Errorf("body is longer than %d bytes decoded", MaxScriptBytes)
 	}
 	text, err := base64.StdEncoding.Strict().DecodeString(body)
-	var corrupt base64.CorruptInputError
 	switch {
-	case errors.As(err, &corrupt):
-		return nil, fmt.Errorf("body is invalid base64 at byte %d: standard base64 with padding is expected", int64(corrupt)+1)
 	case err != nil:
-		return nil, fmt.Errorf("body is invalid base64: %w", err)
+		return nil, fmt.Errorf("body is invalid base64, which must be standard and padded: %w", err)
 	case len(text) > MaxScriptBytes:
 		return nil, fmt.Errorf("body is longer than %d bytes decoded", MaxScriptBytes)
 	case !utf8.Valid(text):
