@@ -1,0 +1,69 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// DefaultAddr is where a daemon listens unless it is told otherwise.
+const DefaultAddr = "http://127.0.0.1:8085"
+
+// dialTimeout bounds the making of a connection: a daemon on another machine that does not answer at all.
+const dialTimeout = 5 * time.Second
+
+// target is a parsed address.
+type target struct {
+	addr   string
+	base   *url.URL
+	socket string // path of a unix socket; empty for TCP
+}
+
+func parseAddr(addr string) (target, error) {
+	if addr == "" {
+		addr = DefaultAddr
+	}
+	if path, ok := strings.CutPrefix(addr, "unix://"); ok {
+		if !filepath.IsAbs(path) {
+			return target{}, fmt.Errorf("address %q: the path of a unix socket must be absolute, as in unix:///run/slotd.sock", addr)
+		}
+		// The host only has to be one that the daemon takes for itself.
+		return target{addr: addr, base: &url.URL{Scheme: "http", Host: "localhost"}, socket: path}, nil
+	}
+	if !strings.Contains(addr, "://") {
+		addr = "http://" + addr
+	}
+	base, err := url.Parse(addr)
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return target{}, fmt.Errorf("address %q: must be http://host:port, https://host:port or unix:///path", addr)
+	}
+	if base.RawQuery != "" || base.Fragment != "" || base.User != nil {
+		return target{}, fmt.Errorf("address %q: must not carry a user, a query or a fragment", addr)
+	}
+	return target{addr: strings.TrimSuffix(addr, "/"), base: base}, nil
+}
+
+func (t target) transport() *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	transport := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         dialer.DialContext,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConnsPerHost: 16,
+		IdleConnTimeout:     90 * time.Second,
+		TLSHandshakeTimeout: dialTimeout,
+		DisableCompression:  true,
+	}
+	if t.socket != "" {
+		transport.Proxy = nil
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", t.socket)
+		}
+	}
+	return transport
+}

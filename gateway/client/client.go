@@ -1,0 +1,197 @@
+// Package client is the Go client of slotd's HTTP API.
+//
+// A [Client] talks to one daemon, at http://host:port, https://host:port or unix:///path. It translates and decides
+// nothing: what a daemon refuses comes back as an [*Error] with the daemon's own label and sentence, a daemon that
+// cannot be reached as an [*UnreachableError].
+//
+// Requests that may be sent twice without harm (reads, cancel, delete, purge, and a submission with an idempotency
+// key) are repeated a few times when the connection breaks under them; all others are sent once. A daemon that cannot
+// be dialed is reported at once.
+//
+// Every method takes a context and returns soon after it is done. A Client is safe for use by several goroutines.
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"slotd/messages"
+)
+
+// Config says where the daemon is. Its zero value is the daemon of this machine, at [DefaultAddr].
+type Config struct {
+	// Addr is http://host:port, https://host:port, unix:///path, or host:port for plain HTTP; empty is [DefaultAddr].
+	Addr string
+
+	// Source tells where Addr came from ("--addr", "SLOTD_ADDR", …); it is repeated in an [*UnreachableError].
+	Source string
+
+	// UserAgent is sent with every request; empty is "slotd-client".
+	UserAgent string
+}
+
+// Client talks to one daemon. Make one with [New]; Close it when done.
+type Client struct {
+	http   *http.Client
+	base   *url.URL
+	addr   string
+	source string
+	agent  string
+}
+
+// New returns a client for the daemon at cfg.Addr. It does not connect; an address of the wrong form is an error.
+func New(cfg Config) (*Client, error) {
+	target, err := parseAddr(cfg.Addr)
+	if err != nil {
+		return nil, err
+	}
+	agent := cfg.UserAgent
+	if agent == "" {
+		agent = "slotd-client"
+	}
+	return &Client{
+		http:   &http.Client{Transport: target.transport()},
+		base:   target.base,
+		addr:   target.addr,
+		source: cfg.Source,
+		agent:  agent,
+	}, nil
+}
+
+// Addr is the address this client talks to, as [Config.Addr] with its default filled in.
+func (c *Client) Addr() string { return c.addr }
+
+// Source tells where the address came from; empty when nobody said so.
+func (c *Client) Source() string { return c.source }
+
+// Close drops idle connections. Calls under way are not disturbed.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// How often, and after which pauses, a request that may be repeated is sent again on a broken connection.
+const (
+	resendLimit = 2
+	resendPause = 100 * time.Millisecond
+)
+
+// request is one call of the API.
+type request struct {
+	method string
+	path   []string // below /, escaped one by one
+	query  url.Values
+	header http.Header
+	body   []byte
+	again  bool // may be sent twice without harm
+}
+
+// call performs r and decodes the answer into out, unless out is nil.
+func (c *Client) call(ctx context.Context, r request, out proto.Message) error {
+	for sent := 0; ; sent++ {
+		body, err := c.once(ctx, r)
+		switch {
+		case err == nil:
+			return decode(body, out)
+		case !r.again || sent == resendLimit || !broken(err):
+			return err
+		}
+		if err := pause(ctx, resendPause<<sent); err != nil {
+			return err
+		}
+	}
+}
+
+// once sends r a single time and reads the whole answer.
+func (c *Client) once(ctx context.Context, r request) ([]byte, error) {
+	resp, err := c.send(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, c.lost(ctx, err)
+	}
+	return body, nil
+}
+
+// send returns the answer to r when its status is a success; the caller closes its body.
+func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
+	for _, element := range r.path {
+		if element == "" || element == "." || element == ".." {
+			message := fmt.Sprintf("%q is not a task id or a slot", element)
+			return nil, &Error{Status: http.StatusBadRequest, Label: messages.LabelInvalidRequest, Message: message}
+		}
+	}
+	target := c.base.JoinPath(r.path...)
+	target.RawQuery = r.query.Encode()
+	req, err := http.NewRequestWithContext(ctx, r.method, target.String(), bytes.NewReader(r.body))
+	if err != nil {
+		return nil, fmt.Errorf("build request: %w", err)
+	}
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+	req.Header.Set("User-Agent", c.agent)
+	if r.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.lost(ctx, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		defer resp.Body.Close()
+		return nil, refusal(resp)
+	}
+	return resp, nil
+}
+
+// lost says why no answer came: the caller gave up, nobody listens there, or the connection broke.
+func (c *Client) lost(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	if undialed(err) {
+		return &UnreachableError{Addr: c.addr, Source: c.source, Err: err}
+	}
+	return &brokenError{addr: c.addr, err: err}
+}
+
+func decode(body []byte, out proto.Message) error {
+	if out == nil {
+		return nil
+	}
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(body, out); err != nil {
+		return fmt.Errorf("the answer is not what slotd answers: %w", err)
+	}
+	return nil
+}
+
+// pause waits for d, or returns the context's cause when that comes first.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func milliseconds(d time.Duration) string {
+	return strconv.FormatInt(d.Milliseconds(), 10) + "ms"
+}
