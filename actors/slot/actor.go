@@ -23,6 +23,7 @@ type Deps struct {
 	Registry   *actor.PID
 	Task       *task.Deps
 	Strategy   actor.SupervisorStrategy // for task actors
+	Options    []actor.PropsOption      // for slot actors
 	QueueLimit int
 	IdleAfter  time.Duration // how long an idle slot stays in memory
 	KeyTTL     time.Duration // how long an idempotency key is remembered
@@ -43,9 +44,10 @@ type Resident struct {
 
 // Props makes the actor of a slot from what the store knows of it, in id order.
 func Props(deps *Deps, name string, residents []Resident) *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor {
+	props := actor.PropsFromProducer(func() actor.Actor {
 		return &slotActor{deps: deps, name: name, core: New(deps.QueueLimit), residents: residents}
 	}, actor.WithSupervisor(deps.Strategy))
+	return props.Configure(deps.Options...)
 }
 
 // slotActor is the shell: it knows PIDs, records and callers; the core knows who may run.

@@ -19,7 +19,8 @@ type Deps struct {
 	Commit   func(*store.Batch, func(error))
 	Executor *actor.PID
 	Node     string
-	Permits  bool // the node limits how many attempts run at a time
+	Permits  bool                // the node limits how many attempts run at a time
+	Options  []actor.PropsOption // for task actors
 	Logger   hclog.Logger
 }
 
@@ -31,7 +32,7 @@ const RetryCommit = 250 * time.Millisecond
 func Props(deps *Deps, record *slotdv1.TaskRecord, spec *soltiv1.CreateSpec) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
 		return &taskActor{deps: deps, record: record, core: New(spec, StateOf(record), seed(record.GetId()))}
-	})
+	}, deps.Options...)
 }
 
 // taskActor is the shell: it owns the timer and the commits in flight, the core owns the truth.

@@ -1,0 +1,81 @@
+package actors
+
+import (
+	"os"
+	"runtime"
+	"runtime/metrics"
+	"time"
+
+	slotdv1 "slotd/messages/slotd/v1"
+)
+
+const longestQueues = 100
+
+// Introspect takes a snapshot of the node from memory. It takes about a millisecond.
+func (t *Tree) Introspect() *slotdv1.IntrospectResponse {
+	counts, attempts, kept, logged := t.catalog.Counts(), t.executor.Stats(), t.cfg.Store.Stats(), t.cfg.Logs.Stats()
+	view := &slotdv1.IntrospectResponse{
+		Node:            t.cfg.Node,
+		StartedAt:       t.began.UnixMilli(),
+		Now:             time.Now().UnixMilli(),
+		Actors:          t.actors(),
+		DeadLetters:     t.deadLetters.Load(),
+		SlotsLive:       uint64(t.live.Load()),
+		SlotsOccupied:   uint64(counts.Occupied),
+		Tasks:           make(map[string]uint64, len(counts.Tasks)),
+		TasksActive:     uint64(counts.Active),
+		Queued:          uint64(counts.Queued),
+		AttemptsRunning: uint64(attempts.Running),
+		AttemptsWaiting: uint64(attempts.Waiting),
+		AttemptsStarted: uint64(attempts.Started),
+		Decisions:       t.catalog.Decisions(),
+		Goroutines:      uint64(runtime.NumGoroutine()),
+		HeapBytes:       heapBytes(),
+		OpenFds:         openFiles(),
+		Store: &slotdv1.StoreView{
+			Kind: kept.Kind, Writable: kept.Writable, Commits: kept.Commits, Records: kept.Records,
+		},
+		Logs: &slotdv1.LogsView{
+			Hubs: uint64(logged.Hubs), Subscribers: uint64(logged.Subscribers),
+			Bytes: uint64(logged.Bytes), Segments: uint64(logged.Segments),
+		},
+		Latencies: map[string]*slotdv1.LatencyView{"commit": t.ledger.commits.View()},
+		Queues:    t.catalog.Longest(longestQueues),
+	}
+	for status, n := range counts.Tasks {
+		view.Tasks[status.String()] = uint64(n)
+	}
+	if len(view.Queues) > 0 {
+		view.QueueDepthMax = view.Queues[0].GetDepth()
+	}
+	for _, info := range t.router.Infos() {
+		view.Runners = append(view.Runners, &slotdv1.RunnerView{
+			Name: info.Name, Kind: info.Kind, Labels: info.Labels, Tree: info.Tree, Limits: info.Limits,
+		})
+	}
+	return view
+}
+
+// actors counts the processes of the actor system: actors, guardians and open futures.
+func (t *Tree) actors() uint64 {
+	n := 0
+	for _, bucket := range t.system.ProcessRegistry.LocalPIDs.LocalPIDs {
+		n += bucket.Count()
+	}
+	return uint64(n)
+}
+
+func heapBytes() uint64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// openFiles counts file descriptors; 0 where the system does not tell.
+func openFiles() uint64 {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil || len(entries) == 0 {
+		return 0
+	}
+	return uint64(len(entries) - 1) // without the one that read the directory
+}

@@ -1,0 +1,115 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+
+	"slotd/actors/logs"
+	"slotd/actors/registry"
+	"slotd/actors/slot"
+	"slotd/actors/store"
+	slotdv1 "slotd/messages/slotd/v1"
+)
+
+// recover fills the catalog from the store, once in the life of the node, and hands the registry what is not terminal.
+// A registry that begins again finds the catalog filled: it is asked instead, behind a barrier.
+func (t *Tree) recover(ctx context.Context) (registry.Recovered, error) {
+	select {
+	case <-t.ready:
+		t.barrier()
+	default:
+		if err := t.load(ctx); err != nil {
+			return registry.Recovered{}, err
+		}
+	}
+	known := registry.Recovered{Residents: make(map[string][]slot.Resident), LastID: t.catalog.LastID()}
+	for _, view := range t.catalog.Slots() {
+		known.Residents[view.GetSlot()] = t.unfinished(view.GetSlot())
+	}
+	return known, nil
+}
+
+func (t *Tree) load(ctx context.Context) error {
+	err := t.cfg.Store.Load(ctx, func(e store.Entry) error {
+		batch := new(store.Batch)
+		switch {
+		case e.Key != nil:
+			batch.Keys = []*slotdv1.KeyRecord{e.Key}
+		case e.Spec == nil:
+			t.cfg.Logger.Error("task without a spec set aside", "task_id", e.Task.GetId())
+			return nil
+		default:
+			batch.Tasks, batch.Specs = []*slotdv1.TaskRecord{e.Task}, []*slotdv1.SpecRecord{e.Spec}
+		}
+		t.catalog.Apply(batch)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("load the store: %w", err)
+	}
+	return nil
+}
+
+// becomeReady is called again by a registry that begins again; only the first time counts.
+func (t *Tree) becomeReady(err error) {
+	t.readied.Do(func() {
+		t.recovery = err
+		close(t.ready)
+		if err == nil {
+			t.cfg.Logs.Sweep(t.standing)
+		}
+	})
+}
+
+// standing tells the logs which files belong to a task, and which of these may go when space is needed.
+func (t *Tree) standing(id string) logs.Standing {
+	record, ok := t.lookup(id)
+	switch {
+	case !ok:
+		return logs.Unknown
+	case record.GetPhase() == slotdv1.Phase_PHASE_FINISHED:
+		return logs.Terminal
+	default:
+		return logs.Active
+	}
+}
+
+// residents reads back what a slot holds, for a slot actor that has to be made again.
+func (t *Tree) residents(name string, done func([]slot.Resident)) {
+	t.ledger.Commit(new(store.Batch), func(error) { done(t.unfinished(name)) })
+}
+
+// unfinished asks the catalog, which knows all that is durable.
+func (t *Tree) unfinished(name string) []slot.Resident {
+	var residents []slot.Resident
+	for _, record := range t.catalog.Unfinished(name) {
+		if data, ok := t.catalog.Task(record.GetId()); ok {
+			residents = append(residents, slot.Resident{Record: record, Spec: data.GetSpec()})
+		}
+	}
+	return residents
+}
+
+// record reads one task back, for a task actor that has to be made again.
+func (t *Tree) record(id string, done func(*slotdv1.TaskRecord, error)) {
+	t.ledger.Commit(new(store.Batch), func(error) {
+		record, ok := t.lookup(id)
+		if !ok {
+			done(nil, store.ErrNotFound)
+			return
+		}
+		done(record, nil)
+	})
+}
+
+// barrier returns when everything committed before is durable and visible, or has failed.
+func (t *Tree) barrier() {
+	passed := make(chan struct{})
+	t.ledger.Commit(new(store.Batch), func(error) { close(passed) })
+	<-passed
+}
+
+// goRoutine runs f beside the actors; Stop ends its context and waits for it.
+func (t *Tree) goRoutine(f func(ctx context.Context)) {
+	t.routines.Go(func() { f(t.ctx) })
+}

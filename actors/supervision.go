@@ -1,0 +1,100 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/hashicorp/go-hclog"
+)
+
+// Every supervision strategy of slotd is here. A panic is a bug, never a failed attempt: restarts of attempts are the
+// task's policy and have nothing to do with it. None of these strategies counts or delays; who rebuilds does.
+var (
+	// stopOnPanic is the strategy of a parent that sees its child's end and makes it again from the store: registry →
+	// slot, slot → task.
+	stopOnPanic = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
+
+	// restartOnPanic is the registry's own: it begins again, with what the store knows. It stops its slots first.
+	restartOnPanic = endless{actor.RestartDirective}
+
+	// resumeOnPanic is the executor's and the retention's own: the executor's table is the only knowledge of what runs
+	// here, so it must outlive a bug in one handler.
+	resumeOnPanic = endless{actor.ResumeDirective}
+)
+
+// endless applies one directive however often a child fails: the library's strategies stop a child for good after a
+// number of failures, and a node without its registry is of no use.
+type endless struct{ directive actor.Directive }
+
+// HandleFailure implements actor.SupervisorStrategy.
+func (s endless) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, _, _ any) {
+	if s.directive == actor.ResumeDirective {
+		supervisor.ResumeChildren(child)
+		return
+	}
+	supervisor.RestartChildren(child)
+}
+
+// tracePanics logs a panic with its stack, which the runtime does not, and lets it go on to the supervisor.
+func tracePanics(logger hclog.Logger) actor.ReceiverMiddleware {
+	return func(next actor.ReceiverFunc) actor.ReceiverFunc {
+		return func(c actor.ReceiverContext, envelope *actor.MessageEnvelope) {
+			defer func() {
+				if cause := recover(); cause != nil {
+					logger.Error("actor panicked", "actor", c.Self().GetId(), "message", fmt.Sprintf("%T", envelope.Message),
+						"cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
+					panic(cause)
+				}
+			}()
+			next(c, envelope)
+		}
+	}
+}
+
+// runtimeLog gives the actor runtime's own log to hclog.
+type runtimeLog struct {
+	logger hclog.Logger
+	prefix string // of attribute keys, from groups
+}
+
+func (h runtimeLog) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && severity(level) >= h.logger.GetLevel()
+}
+
+func (h runtimeLog) Handle(_ context.Context, r slog.Record) error {
+	args := make([]any, 0, 2*r.NumAttrs())
+	r.Attrs(func(a slog.Attr) bool {
+		args = append(args, h.prefix+a.Key, a.Value.Resolve().String())
+		return true
+	})
+	h.logger.Log(severity(r.Level), r.Message, args...)
+	return nil
+}
+
+func (h runtimeLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	args := make([]any, 0, 2*len(attrs))
+	for _, a := range attrs {
+		args = append(args, h.prefix+a.Key, a.Value.Resolve().String())
+	}
+	return runtimeLog{h.logger.With(args...), h.prefix}
+}
+
+func (h runtimeLog) WithGroup(name string) slog.Handler {
+	return runtimeLog{h.logger, h.prefix + name + "."}
+}
+
+func severity(level slog.Level) hclog.Level {
+	switch {
+	case level >= slog.LevelError:
+		return hclog.Error
+	case level >= slog.LevelWarn:
+		return hclog.Warn
+	case level >= slog.LevelInfo:
+		return hclog.Info
+	default:
+		return hclog.Debug
+	}
+}
