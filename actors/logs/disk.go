@@ -112,7 +112,7 @@ func (h *hub) judge(s *segment, err error) error {
 // The disk must not hold the task up: after a refusal the hub goes on without it for a while and then tries a new
 // segment. What was lost in between is a gap to those who come later.
 func (h *hub) write(hd *header, frame []byte) *segment {
-	if !h.retry.IsZero() && time.Now().Before(h.retry) {
+	if !h.retry.IsZero() && h.logs.now().Before(h.retry) {
 		return nil
 	}
 	s, err := h.append(hd, frame)
@@ -122,7 +122,7 @@ func (h *hub) write(hd *header, frame []byte) *segment {
 		if h.retry.IsZero() && h.logs.failing.Add(1) == 1 {
 			h.logs.logger.Warn("cannot write logs, tasks go on without", "task_id", h.id, "error", err)
 		}
-		h.retry = time.Now().Add(h.logs.retryAfter)
+		h.retry = h.logs.now().Add(h.logs.retryAfter)
 		return nil
 	case h.healed():
 		h.logs.logger.Info("logs can be written again", "task_id", h.id)

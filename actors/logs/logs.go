@@ -81,6 +81,7 @@ type Logs struct {
 	logger     hclog.Logger
 	epoch      uint64 // of what this life writes
 	retryAfter time.Duration
+	now        func() time.Time
 
 	cache       *cache
 	descriptors descriptors
@@ -110,6 +111,7 @@ func Open(config Config, logger hclog.Logger) (*Logs, error) {
 		logger:      logger,
 		epoch:       uint64(time.Now().UnixMilli()),
 		retryAfter:  defaultRetryAfter,
+		now:         time.Now,
 		cache:       newCache(config.CacheBytes),
 		descriptors: descriptors{limit: config.OpenFiles},
 		hubs:        make(map[string]*hub),
@@ -133,7 +135,7 @@ func (l *Logs) Writer(taskID string, attempt uint32, stream soltiv1.OutputStream
 	if stream == soltiv1.OutputStreamKind_OUTPUT_STREAM_KIND_STDERR {
 		k = kindStderr
 	}
-	return &Writer{hub: l.acquire(taskID), attempt: attempt, kind: k}
+	return &Writer{logs: l, hub: l.acquire(taskID), attempt: attempt, kind: k}
 }
 
 // Close says that no event of the task will follow. Its followers get what they have not had and then io.EOF.

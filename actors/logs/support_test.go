@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,6 +37,15 @@ type house struct {
 	config Config
 	logs   *Logs
 	task   *fakeTask
+
+	now     atomic.Int64 // Unix milliseconds, moved by tests
+	life    uint64
+	writers map[streamOf]*Writer
+}
+
+type streamOf struct {
+	attempt uint32
+	stream  soltiv1.OutputStreamKind
 }
 
 // fakeTask is the task's side of the catalog.
@@ -62,6 +72,7 @@ func (f *fakeTask) Terminal() bool {
 func newHouse(t testing.TB, edit ...func(*Config)) *house {
 	t.Helper()
 	h := &house{t: t, config: Config{Dir: t.TempDir()}, task: &fakeTask{}}
+	h.now.Store(5000)
 	for _, e := range edit {
 		e(&h.config)
 	}
@@ -76,11 +87,16 @@ func (h *house) open() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.logs = l
+	l.now = func() time.Time { return time.UnixMilli(h.now.Load()) }
+	l.retryAfter = time.Millisecond
+	h.life++
+	l.epoch = h.life // tests are faster than the clock
+	h.logs, h.writers = l, make(map[streamOf]*Writer)
 }
 
 func (h *house) shutdown() {
 	h.t.Helper()
+	h.hangUp()
 	if err := h.logs.Shutdown(); err != nil {
 		h.t.Error(err)
 	}
@@ -106,6 +122,7 @@ func (h *house) begin(attempt uint32) {
 // end records that the attempt ended, 500 after it began.
 func (h *house) end(attempt uint32, code int32) {
 	h.t.Helper()
+	h.hangUp()
 	run := &slotdv1.RunRecord{
 		TaskId: taskID, Attempt: attempt, StartedAt: 1000 * int64(attempt),
 		FinishedAt: 1000*int64(attempt) + 500, ExitCode: &code,
@@ -131,28 +148,26 @@ func (h *house) close() {
 // print writes lines, each as a block of its own.
 func (h *house) print(attempt uint32, stream soltiv1.OutputStreamKind, lines ...string) {
 	h.t.Helper()
-	w := h.logs.Writer(taskID, attempt, stream)
-	w.seq = h.seqOf(attempt, stream)
+	key := streamOf{attempt, stream}
+	if h.writers[key] == nil {
+		h.writers[key] = h.logs.Writer(taskID, attempt, stream)
+	}
 	for _, line := range lines {
-		if _, err := io.WriteString(w, line+"\n"); err != nil {
+		if _, err := io.WriteString(h.writers[key], line+"\n"); err != nil {
 			h.t.Fatal(err)
 		}
 	}
-	if err := w.Close(); err != nil {
-		h.t.Fatal(err)
+}
+
+// hangUp closes the writers.
+func (h *house) hangUp() {
+	h.t.Helper()
+	for _, w := range h.writers {
+		if err := w.Close(); err != nil {
+			h.t.Error(err)
+		}
 	}
-	h.seqs()[fmt.Sprint(attempt, stream)] = w.seq
-}
-
-var printed sync.Map // *house → map of next sequence numbers
-
-func (h *house) seqs() map[string]uint64 {
-	m, _ := printed.LoadOrStore(h, map[string]uint64{})
-	return m.(map[string]uint64)
-}
-
-func (h *house) seqOf(attempt uint32, stream soltiv1.OutputStreamKind) uint64 {
-	return h.seqs()[fmt.Sprint(attempt, stream)]
+	clear(h.writers)
 }
 
 // event is what a client reads.

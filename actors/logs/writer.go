@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"syscall"
-	"time"
+
+	"golang.org/x/sys/unix"
 
 	"slotd/messages"
 )
@@ -17,6 +19,7 @@ import (
 // A line ends with "\n" or "\r\n", which are not part of it; the last one may lack its end. What goes beyond
 // [messages.MaxLineBytes] is cut off, and the line marked as truncated.
 type Writer struct {
+	logs    *Logs
 	hub     *hub // nil after Shutdown: lines are dropped
 	closed  bool
 	attempt uint32
@@ -26,6 +29,7 @@ type Writer struct {
 	partial []byte // the beginning of a line whose end has not come
 	skip    bool   // the line under way is longer than partial can be
 	frame   *frame // what this call has read; nil between calls
+	now     int64  // Unix milliseconds of the last read
 }
 
 // frame is a frame under construction, with room for its header in front.
@@ -52,6 +56,7 @@ func (w *Writer) Write(p []byte) (int, error) {
 		return 0, io.ErrClosedPipe
 	}
 	w.take(p)
+	w.flush()
 	w.rest()
 	return len(p), nil
 }
@@ -64,7 +69,7 @@ func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
 	}
 	defer w.rest()
 	if conn, ok := r.(syscall.Conn); ok {
-		if raw, err := conn.SyscallConn(); err == nil {
+		if raw, err := conn.SyscallConn(); err == nil && nonblocking(raw) {
 			return w.readRaw(raw)
 		}
 	}
@@ -75,6 +80,7 @@ func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
 		n, err := r.Read(buf[:])
 		total += int64(n)
 		w.take(buf[:n])
+		w.flush()
 		switch {
 		case errors.Is(err, io.EOF):
 			return total, nil
@@ -84,7 +90,17 @@ func (w *Writer) ReadFrom(r io.Reader) (int64, error) {
 	}
 }
 
-// readRaw reads a descriptor with the system call, and lets the runtime wait for more.
+// nonblocking says whether reading the descriptor never waits.
+func nonblocking(raw syscall.RawConn) bool {
+	flags := 0
+	if err := raw.Control(func(fd uintptr) { flags, _ = unix.FcntlInt(fd, unix.F_GETFL, 0) }); err != nil {
+		return false
+	}
+	return flags&unix.O_NONBLOCK != 0
+}
+
+// readRaw reads a descriptor with the system call, and lets the runtime wait for more. What can be read without waiting
+// is gathered into one frame.
 func (w *Writer) readRaw(raw syscall.RawConn) (int64, error) {
 	var total int64
 	var failed error
@@ -96,12 +112,12 @@ func (w *Writer) readRaw(raw syscall.RawConn) (int64, error) {
 			switch {
 			case errors.Is(err, syscall.EINTR):
 			case errors.Is(err, syscall.EAGAIN):
+				w.flush()
 				w.rest()
 				return false
-			case err != nil:
-				failed = err
-				return true
-			case n == 0:
+			case err != nil, n == 0:
+				failed = os.NewSyscallError("read", err)
+				w.flush()
 				return true
 			default:
 				total += int64(n)
@@ -126,12 +142,12 @@ func (w *Writer) Close() error {
 	w.rest()
 	w.partial = nil
 	if w.hub != nil {
-		w.hub.logs.release(w.hub)
+		w.logs.release(w.hub)
 	}
 	return nil
 }
 
-// take cuts what was read into lines and publishes those that are complete.
+// take cuts what was read into lines. They are published when the frame is full, or by flush.
 func (w *Writer) take(p []byte) {
 	w.begin()
 	for len(p) > 0 {
@@ -152,14 +168,13 @@ func (w *Writer) take(p []byte) {
 		w.line(line)
 		w.partial, w.skip = w.partial[:0], false
 	}
-	w.flush()
 }
 
 func (w *Writer) begin() {
 	if w.frame == nil {
 		w.frame, _ = frames.Get().(*frame)
 	}
-	w.frame.ts = time.Now().UnixMilli()
+	w.now = w.logs.now().UnixMilli()
 }
 
 // hold keeps the beginning of a line, up to what a line can have and a carriage return behind it.
@@ -178,6 +193,9 @@ func (w *Writer) line(line []byte) {
 	if truncated {
 		line = line[:messages.MaxLineBytes]
 	}
+	if f.count == 0 {
+		f.ts = w.now
+	}
 	f.data = appendLine(f.data, line, truncated)
 	f.count++
 	if len(f.data) >= frameBytes || f.count == frameLines {
@@ -188,7 +206,7 @@ func (w *Writer) line(line []byte) {
 // flush publishes the frame.
 func (w *Writer) flush() {
 	f := w.frame
-	if f.count == 0 {
+	if f == nil || f.count == 0 {
 		return
 	}
 	h := header{seq: w.seq, ts: f.ts, attempt: w.attempt, count: f.count, kind: w.kind}
