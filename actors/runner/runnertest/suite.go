@@ -371,4 +371,3 @@ func (f fixture) many(t *testing.T, atOnce, count int) {
 	}
 	before.compare(t, f)
 }
-

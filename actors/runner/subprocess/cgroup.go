@@ -19,6 +19,7 @@ import (
 type groups struct {
 	top  *group
 	heir bool // orphans become children of this process
+	tty  bool // this process has a terminal, which attempts must not reach
 	log  hclog.Logger
 }
 
@@ -29,7 +30,11 @@ func newGroups(base string, self identity, runDir string, log hclog.Logger) (*gr
 	if err != nil {
 		return nil, err
 	}
-	g := &groups{top: openGroup(dir), heir: inheritsOrphans(), log: log}
+	own, err := readStat(self.pid)
+	g := &groups{top: openGroup(dir), heir: inheritsOrphans(), tty: own.tty != 0, log: log}
+	if err != nil {
+		return nil, errors.Join(err, g.close())
+	}
 	err = os.WriteFile(filepath.Join(runDir, groupNote), []byte(dir), 0o600)
 	if err == nil {
 		err = g.probe()
@@ -63,7 +68,10 @@ func (g *groups) start(name string, fork func(*syscall.SysProcAttr) (int, error)
 		return nil, errors.Join(&os.PathError{Op: "open", Path: l.dir, Err: err}, l.remove())
 	}
 	defer closeFD(fd)
-	if l.leader, err = fork(&syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}); err != nil {
+	// A session is what keeps a terminal away: a process that asks for a password there would else be suspended for ever.
+	// Without a terminal a process group does, and is cheaper: each session may get a scheduler group (autogroup).
+	sys := &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd, Setsid: g.tty, Setpgid: !g.tty}
+	if l.leader, err = fork(sys); err != nil {
 		if removeErr := l.remove(); removeErr != nil {
 			g.log.Error("control group stays behind", "attempt", name, "error", removeErr)
 		}

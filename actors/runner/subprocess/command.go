@@ -37,7 +37,7 @@ type command struct {
 func (r *Runner) command(a runner.Attempt, scratch string) (*command, error) {
 	task := a.Spec.GetKind().GetSubprocess()
 	if task == nil {
-		return nil, fmt.Errorf("task %s is not a subprocess", a.TaskID)
+		return nil, &runner.SpawnError{Code: codeUnusable, Path: a.TaskID, Err: errors.New("not a subprocess task")}
 	}
 	c := &command{env: r.env.of(a, task.GetEnv()), cwd: task.GetCwd()}
 	if err := checkDir(c.cwd); err != nil {
@@ -51,7 +51,7 @@ func (r *Runner) command(a runner.Attempt, scratch string) (*command, error) {
 	case *soltiv1.SubprocessTask_Script:
 		err = c.script(mode.Script, scratch)
 	default:
-		err = fmt.Errorf("task %s has neither command nor script", a.TaskID)
+		err = &runner.SpawnError{Code: codeUnusable, Path: a.TaskID, Err: errors.New("neither command nor script")}
 	}
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func (c *command) script(s *soltiv1.ScriptMode, scratch string) error {
 	}
 	body, err := messages.DecodeScript(s)
 	if err != nil {
-		return fmt.Errorf("script: %w", err)
+		return &runner.SpawnError{Code: codeUnusable, Path: file, Err: err}
 	}
 	if err := os.Mkdir(scratch, 0o700); err != nil {
 		return fmt.Errorf("script: %w", err)

@@ -16,6 +16,7 @@ type stat struct {
 	parent  int
 	group   int
 	session int
+	tty     int    // device number of the controlling terminal, or 0
 	start   uint64 // clock ticks since boot; with the pid it names a process for good
 }
 
@@ -34,19 +35,17 @@ func readStat(pid int) (stat, error) {
 // parseStat reads the fields after the command name, which may itself contain blanks and parentheses (proc(5)).
 func parseStat(pid int, text []byte) (stat, error) {
 	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-	const parent, group, session, start = 1, 2, 3, 19 // counted from the state
+	const start = 19 // counted from the state, like the others
 	if len(fields) <= start {
 		return stat{}, fmt.Errorf("stat of process %d has %d fields", pid, len(fields))
 	}
 	s := stat{pid: pid, state: fields[0][0]}
-	for at, field := range map[int]*int{parent: &s.parent, group: &s.group, session: &s.session} {
-		n, err := strconv.Atoi(string(fields[at]))
-		if err != nil {
+	var err error
+	for i, field := range []*int{&s.parent, &s.group, &s.session, &s.tty} {
+		if *field, err = strconv.Atoi(string(fields[i+1])); err != nil {
 			return stat{}, fmt.Errorf("stat of process %d: %w", pid, err)
 		}
-		*field = n
 	}
-	var err error
 	if s.start, err = strconv.ParseUint(string(fields[start]), 10, 64); err != nil {
 		return stat{}, fmt.Errorf("stat of process %d: %w", pid, err)
 	}

@@ -43,7 +43,6 @@ func (r *Runner) spawn(name string, cmd *command, a runner.Attempt) (*process, e
 	}
 	p := &process{name: name, cmd: cmd, copied: make(chan struct{}, 2), log: r.log}
 	p.tree, err = r.tracker.start(name, func(sys *syscall.SysProcAttr) (int, error) {
-		sys.Setsid = true
 		sys.PidFD = &p.leader.fd
 		var err error
 		p.leader.pid, err = syscall.ForkExec(cmd.path, cmd.argv, &syscall.ProcAttr{

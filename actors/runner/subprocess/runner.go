@@ -4,9 +4,8 @@
 // the process starts is found again, and how all of it is ended. It decides nothing about restarts, timeouts or grace:
 // the executor does, and calls Start, Wait, Stop and Kill as package runner describes.
 //
-// An attempt is a session of its own (and so a process group of its own). Its tree is found in one of two ways, see
-// [Tree]: by a control group per attempt, which nothing can leave without rights that a task does not have, or, where
-// no control group can be made, by scanning the descendants of this process.
+// An attempt is a process group of its own, and never shares this process's terminal. Its tree is found in one of two
+// ways, see [Tree]: by a control group per attempt or, where none can be made, by scanning the descendants of this process.
 //
 // Concurrency: every method is safe from any goroutine. An attempt costs two goroutines (one per stream), three
 // descriptors and no thread: the end of the leader, of the tree and of the output all come through the runtime's poller.
@@ -21,12 +20,14 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"slotd/actors/runner"
 )
@@ -121,6 +122,10 @@ func New(cfg Config, log hclog.Logger) (*Runner, error) {
 	}
 	if err := probePidfd(); err != nil {
 		return nil, fmt.Errorf("subprocess runner: process handles (Linux 5.4 or newer) are needed: %w", err)
+	}
+	// What this process was handed when it was started is not for attempts; everything it opens itself is safe already.
+	if err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		log.Warn("attempts inherit the descriptors this process was started with", "error", err) // before Linux 5.11
 	}
 	self, err := selfIdentity()
 	if err != nil {

@@ -94,7 +94,7 @@ func (s *scan) start(name string, fork func(*syscall.SysProcAttr) (int, error)) 
 	err := errors.New("the runner is closed")
 	s.do(false, func(f *forest) {
 		var pid int
-		if pid, err = fork(&syscall.SysProcAttr{}); err == nil {
+		if pid, err = fork(&syscall.SysProcAttr{Setsid: true}); err == nil {
 			f.add(b, pid)
 		}
 	})
@@ -166,7 +166,7 @@ func (b *branch) settled() bool {
 }
 
 // emptyCounts in a row are believed even if processes were started somewhere on the machine during each of them.
-const emptyCounts = 4
+const emptyCounts = 3
 
 func (b *branch) settle() {
 	for pause := firstPause; !b.settled(); pause = min(2*pause, lastPause) {

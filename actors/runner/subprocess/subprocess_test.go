@@ -27,7 +27,7 @@ var programs = map[runnertest.Program]string{
 	runnertest.Count:    `i=0; while [ $i -lt $1 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done`,
 	runnertest.Raw:      `printf '` + octal() + `'`,
 	runnertest.Environ:  `exec env -0`,
-	runnertest.Obey:     `sleep 1000 & trap 'echo bye; exit 3' TERM; echo ready; wait`,
+	runnertest.Obey:     `sleep 1000 & trap 'trap "" TERM; echo bye; exit 3' TERM; echo ready; wait`,
 	runnertest.Stubborn: `trap '' TERM; echo ready; while :; do sleep 1000; done`,
 	// The trap runs when SIGCONT lets it.
 	runnertest.Suspended: `trap 'exit 3' TERM; echo ready; kill -STOP $$; while :; do :; done`,
