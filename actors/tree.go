@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,13 +97,14 @@ func (c Config) Validate() error {
 
 // Tree is a running node.
 type Tree struct {
-	cfg      Config
-	system   *actor.ActorSystem
-	catalog  *catalog.Catalog
-	ledger   *ledger
-	router   *runner.Router
-	executor *executor.Executor
-	began    time.Time
+	cfg        Config
+	system     *actor.ActorSystem
+	catalog    *catalog.Catalog
+	ledger     *ledger
+	router     *runner.Router
+	executor   *executor.Executor
+	dispatcher *dispatcher
+	began      time.Time
 
 	registryPID, executorPID, retentionPID *actor.PID
 
@@ -145,15 +147,21 @@ func Start(cfg Config) (*Tree, error) {
 	t.executor = executor.New(executor.Config{
 		Node: t.cfg.Node, Router: t.router, Output: output{t.cfg.Logs}, MaxRunning: t.cfg.MaxRunning, Logger: logger,
 	})
-	trace := actor.WithReceiverMiddleware(tracePanics(logger))
-	t.executorPID = t.system.Root.SpawnPrefix(t.executor.Props(trace, actor.WithGuardian(resumeOnPanic)), "executor")
-	t.registryPID = t.system.Root.SpawnPrefix(registry.Props(t.registryDeps(trace), trace, actor.WithGuardian(restartOnPanic)), "registry")
+	t.dispatcher = newDispatcher()
+	options := []actor.PropsOption{
+		actor.WithReceiverMiddleware(tracePanics(logger)), actor.WithDispatcher(t.dispatcher),
+	}
+	top := func(strategy actor.SupervisorStrategy) []actor.PropsOption {
+		return append(slices.Clone(options), actor.WithGuardian(strategy))
+	}
+	t.executorPID = t.system.Root.SpawnPrefix(t.executor.Props(top(resumeOnPanic)...), "executor")
+	t.registryPID = t.system.Root.SpawnPrefix(registry.Props(t.registryDeps(options), top(restartOnPanic)...), "registry")
 	t.retentionPID = t.system.Root.SpawnPrefix(actor.PropsFromProducer(
-		func() actor.Actor { return &retention{tree: t} }, trace, actor.WithGuardian(resumeOnPanic)), "retention")
+		func() actor.Actor { return &retention{tree: t} }, top(resumeOnPanic)...), "retention")
 	return t, nil
 }
 
-func (t *Tree) registryDeps(trace actor.PropsOption) *registry.Deps {
+func (t *Tree) registryDeps(options []actor.PropsOption) *registry.Deps {
 	return &registry.Deps{
 		Recover:   t.recover,
 		Residents: t.residents,
@@ -176,7 +184,7 @@ func (t *Tree) registryDeps(trace actor.PropsOption) *registry.Deps {
 			Known:      t.known,
 			Executor:   t.executorPID,
 			Strategy:   stopOnPanic,
-			Options:    []actor.PropsOption{trace},
+			Options:    options,
 			QueueLimit: t.cfg.SlotQueue,
 			IdleAfter:  t.cfg.IdleAfter,
 			KeyTTL:     KeyTTL,
@@ -184,7 +192,7 @@ func (t *Tree) registryDeps(trace actor.PropsOption) *registry.Deps {
 			Task: &task.Deps{
 				Commit:   t.ledger.Commit,
 				Executor: t.executorPID,
-				Options:  []actor.PropsOption{trace},
+				Options:  options,
 				Node:     t.cfg.Node,
 				Permits:  t.cfg.MaxRunning > 0,
 				Logger:   t.cfg.Logger,
@@ -279,6 +287,7 @@ func (t *Tree) Stop() {
 	t.routines.Wait()
 	t.barrier()
 	t.system.Shutdown()
+	t.dispatcher.stop()
 }
 
 // await stops an actor and waits for its end, however long that takes: the library's futures give up after 10 s.
