@@ -2,6 +2,7 @@ package logs
 
 import (
 	"container/list"
+	"math"
 	"sync"
 
 	"slotd/messages"
@@ -98,6 +99,9 @@ type filter struct {
 	since   int64
 	streams uint8 // bit set of kinds
 }
+
+// everything passes all.
+var everything = filter{since: math.MinInt64, streams: math.MaxUint8}
 
 func filterOf(q *messages.LogQuery) filter {
 	f := filter{attempt: q.Attempt, since: q.Since, streams: 1<<kindStarted | 1<<kindFinished}

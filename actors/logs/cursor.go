@@ -75,7 +75,11 @@ func (c *Cursor) Next(ctx context.Context) (Batch, error) {
 		if waited && ctx.Err() != nil {
 			return c.flushOr(ctx.Err())
 		}
-		got, err := c.hub.fetch(c.next, &c.filter, c.blocks[:0])
+		wanted := &c.filter
+		if c.resumed { // the next block, wanted or not, tells which attempt the client knows
+			wanted = &everything
+		}
+		got, err := c.hub.fetch(c.next, wanted, c.blocks[:0])
 		switch {
 		case err != nil:
 			return c.flushOr(err)
@@ -84,9 +88,10 @@ func (c *Cursor) Next(ctx context.Context) (Batch, error) {
 		case got.skip > 0 && got.lost:
 			last, attempt := c.hub.lastEvent()
 			c.miss(min(got.skip, c.end), last, attempt)
-		case got.skip > 0 && c.next < c.seam:
-			c.next = min(got.skip, c.seam)
 		case got.skip > 0:
+			if c.next < c.seam {
+				got.skip = min(got.skip, c.seam)
+			}
 			c.next = got.skip
 		case c.events > 0:
 			return c.flush(), nil

@@ -138,12 +138,15 @@ func (h *hub) add(hd *header, frame []byte) {
 	h.next, h.attempt, h.started = hd.next(), hd.attempt, hd.started
 	h.over = hd.kind == kindFinished
 	h.silent = h.silent && !hd.kind.lines()
+	// The ring always is the end of the log: it has every event from some number on, or none.
 	if s == nil || h.followers > 0 {
 		b := &block{header: *hd, epoch: h.epoch, payload: slices.Clone(frame[headerSize:])}
 		h.ring.push(b, h.logs.config.RingBytes)
 		if h.silent && h.followers == 0 {
 			h.ring.keep(silentKept)
 		}
+	} else {
+		h.ring.keep(0)
 	}
 	h.notify()
 }

@@ -110,7 +110,7 @@ func (c *Cursor) skipDropped(ctx context.Context, now snapshot, runs []*slotdv1.
 	if c.filter.since == 0 {
 		return nil
 	}
-	got, err := c.hub.fetch(now.oldest, &filter{streams: math.MaxUint8}, nil)
+	got, err := c.hub.fetch(now.oldest, &everything, nil)
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
