@@ -1,7 +1,7 @@
 package slot
 
 import (
-	"errors"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -59,6 +59,8 @@ type slotActor struct {
 	residents  []Resident // until Started
 	tenants    map[string]*tenant
 	keys       map[string]*slotdv1.KeyRecord // of admissions in flight
+	refused    map[string]struct{}           // tasks that commits in flight may still name
+	pids       map[string]string             // holders by the id of their actor
 	callers    map[Caller]caller
 	last       Caller
 	received   uint64 // messages from the registry
@@ -72,18 +74,19 @@ type tenant struct {
 	record   *slotdv1.TaskRecord // the last one the slot wrote or was handed
 	spec     *soltiv1.CreateSpec
 	key      string                // idempotency key, while the admission is in flight
-	pid      *actor.PID            // of the holder's actor
-	admitted bool                  // its admission is durable
+	admitted *store.Batch          // its admission, while in flight
+	pid      *actor.PID            // of the holder's actor, once spawned
 	outcome  *slotdv1.TaskFinished // handed in by its actor
-	stops    []*slotdv1.StopTask   // what its actor was told
+	stops    []*slotdv1.StopTask   // what its actor was told, or must be told once spawned
 	deaths   int                   // of its actor
 	recall   *time.Timer
 }
 
 // caller is whoever waits for an answer.
 type caller struct {
-	pid    *actor.PID
-	submit bool
+	pid     *actor.PID
+	submit  bool
+	decided bool // the answer waits for a commit that is repeated until it holds
 }
 
 type (
@@ -144,12 +147,12 @@ func (a *slotActor) Receive(c actor.Context) {
 
 func (a *slotActor) start(c actor.Context) {
 	self, root := c.Self(), c.ActorSystem().Root
-	a.pipeline = store.NewPipeline[Effect](a.deps.Commit, func(done store.Committed) { root.Send(self, done) })
-	a.tenants, a.callers = make(map[string]*tenant), make(map[Caller]caller)
+	a.pipeline = store.NewPipeline[Effect](a.commit, func(done store.Committed) { root.Send(self, done) })
+	a.tenants, a.pids, a.callers = make(map[string]*tenant), make(map[string]string), make(map[Caller]caller)
 	var known Resumed
 	for _, r := range a.residents {
 		id := r.Record.GetId()
-		a.tenants[id] = &tenant{record: r.Record, spec: r.Spec, admitted: true}
+		a.tenants[id] = &tenant{record: r.Record, spec: r.Spec}
 		switch r.Record.GetRole() {
 		case slotdv1.Role_ROLE_HOLDER:
 			known.Holder = id
@@ -215,15 +218,13 @@ func (a *slotActor) finished(c actor.Context, msg *slotdv1.TaskFinished) {
 		return
 	}
 	t.outcome = msg
-	if t.admitted { // else its outcome waits until the slot knows that it was ever accepted
-		a.step(c, Finished{msg.GetTask().GetId()})
-	}
+	a.step(c, Finished{msg.GetTask().GetId()})
 }
 
 func (a *slotActor) step(c actor.Context, ev Event) { a.perform(c, a.core.Step(ev)) }
 
-// perform commits the records of one step together, then does what may be done at once. The commit comes first: the
-// holder's actor, once spawned, commits behind it.
+// perform commits the records of one step together, does at once what need not wait for that, and leaves the rest to
+// the pipeline.
 func (a *slotActor) perform(c actor.Context, effects []Effect) {
 	var batch *store.Batch
 	var later []Effect
@@ -236,37 +237,29 @@ func (a *slotActor) perform(c actor.Context, effects []Effect) {
 			}
 			a.record(batch, eff, now)
 			later = append(later, eff)
-		case Release, Answer, Count:
+		case Spawn, Release, Answer, Count:
 			later = append(later, eff)
+		case Stop:
+			a.stop(c, eff)
+		case Recall:
+			a.recallLater(c, eff.Task)
 		}
 	}
-	if batch != nil {
-		a.pipeline.Commit(batch, later)
-	} else {
+	if batch == nil {
 		a.later(c, later...)
+		return
 	}
-	for _, eff := range effects {
-		a.act(c, eff)
-	}
-}
-
-// act does what need not wait for a commit.
-func (a *slotActor) act(c actor.Context, eff Effect) {
-	switch eff := eff.(type) {
-	case Spawn:
-		a.spawn(c, eff.Task)
-	case Stop:
-		a.stop(c, eff)
-	case Recall:
-		a.recallLater(c, eff.Task)
-	case Discard:
-		a.discard(c, eff.Task)
-	}
+	a.pipeline.Commit(batch, later)
+	a.await(c, later)
 }
 
 // later does what must wait for all commits in flight.
 func (a *slotActor) later(c actor.Context, effects ...Effect) {
-	for _, eff := range a.pipeline.After(effects) {
+	ready := a.pipeline.After(effects)
+	if ready == nil {
+		a.await(c, effects)
+	}
+	for _, eff := range ready {
 		a.done(c, eff)
 	}
 }
@@ -279,10 +272,11 @@ func (a *slotActor) settle(c actor.Context, done store.Committed) {
 	if failed == nil {
 		return
 	}
-	if len(failed.Specs) > 0 || errors.Is(done.Err, store.ErrRefused) {
-		a.refuse(c, done)
+	if id, admission := a.admission(failed); admission {
+		a.refuse(c, done, id)
 		return
 	}
+	a.giveUp(c)
 	if a.retry == nil {
 		a.deps.Logger.Warn("transition not written, will retry", "slot", a.name, "error", done.Err)
 		self, root := c.Self(), c.ActorSystem().Root
@@ -290,26 +284,33 @@ func (a *slotActor) settle(c actor.Context, done store.Committed) {
 	}
 }
 
+// admission names the task that a batch admits, if nothing else has been folded into it: what is repeated has happened,
+// also the admissions in it.
+func (a *slotActor) admission(b *store.Batch) (id string, ok bool) {
+	if len(b.Specs) != 1 {
+		return "", false
+	}
+	id = b.Specs[0].GetTaskId()
+	t := a.tenants[id]
+	return id, t != nil && t.admitted == b
+}
+
 // refuse takes back an admission that the store did not keep, and tells all who wait for something it said.
-func (a *slotActor) refuse(c actor.Context, failed store.Committed) {
-	a.deps.Logger.Warn("admission not written", "slot", a.name, "error", failed.Err)
+func (a *slotActor) refuse(c actor.Context, failed store.Committed, id string) {
+	a.deps.Logger.Warn("admission not written", "task_id", id, "slot", a.name, "error", failed.Err)
 	dropped, ready := a.pipeline.Drop(failed)
-	var refused []string
 	for _, eff := range dropped {
-		switch eff := eff.(type) {
-		case Record:
-			if eff.Change == Admit {
-				refused = append(refused, eff.Task)
-			}
-		case Answer:
-			a.answer(c, Answer{Caller: eff.Caller, Reply: Unavailable})
+		if answer, ok := eff.(Answer); ok {
+			a.answer(c, Answer{Caller: answer.Caller, Reply: Unavailable})
 		}
 	}
-	for _, id := range refused {
-		a.step(c, Refused{id})
-		delete(a.keys, a.tenants[id].key)
-		delete(a.tenants, id)
+	if a.refused == nil {
+		a.refused = make(map[string]struct{})
 	}
+	a.refused[id] = struct{}{}
+	a.step(c, Refused{id})
+	delete(a.keys, a.tenants[id].key)
+	delete(a.tenants, id)
 	for _, eff := range ready {
 		a.done(c, eff)
 	}
@@ -320,6 +321,8 @@ func (a *slotActor) done(c actor.Context, eff Effect) {
 	switch eff := eff.(type) {
 	case Record:
 		a.recorded(c, eff)
+	case Spawn:
+		a.spawn(c, eff.Task)
 	case Release:
 		a.vacate(c, eff.Task)
 	case Answer:
@@ -331,15 +334,15 @@ func (a *slotActor) done(c actor.Context, eff Effect) {
 
 func (a *slotActor) recorded(c actor.Context, eff Record) {
 	t := a.tenants[eff.Task]
+	if t == nil { // refused after it was decided
+		return
+	}
 	switch eff.Change {
 	case Admit:
-		t.admitted = true
+		t.admitted = nil
 		delete(a.keys, t.key)
 		if eff.Role == slotdv1.Role_ROLE_REPLACEMENT {
 			a.step(c, Kept{eff.Task})
-		}
-		if t.outcome != nil {
-			a.step(c, Finished{eff.Task})
 		}
 	case End:
 		delete(a.tenants, eff.Task)
@@ -358,27 +361,27 @@ func (a *slotActor) vacate(c actor.Context, id string) {
 	}
 }
 
-func (a *slotActor) discard(c actor.Context, id string) {
-	if t := a.tenants[id]; t != nil && t.pid != nil {
-		c.Stop(t.pid)
-		t.pid = nil
-	}
-}
-
 func (a *slotActor) spawn(c actor.Context, id string) {
 	t := a.tenants[id]
+	if t == nil { // refused after it was decided
+		return
+	}
 	t.pid = c.Spawn(task.Props(a.deps.Task, t.record, t.spec))
+	a.pids[t.pid.GetId()] = id
 	for _, stop := range t.stops {
 		c.Send(t.pid, stop)
 	}
 }
 
-// stop is kept, so that an actor that has to be made again hears of it too.
+// stop is kept for an actor that has yet to be spawned, or to be made again.
 func (a *slotActor) stop(c actor.Context, eff Stop) {
 	t, msg := a.tenants[eff.Task], &slotdv1.StopTask{Cause: string(eff.Cause)}
 	if eff.Grace != nil {
 		grace := uint64(max(0, eff.Grace.Milliseconds()))
 		msg.GraceMs = &grace
+	}
+	if t.heard(msg) {
+		return
 	}
 	t.stops = append(t.stops, msg)
 	if t.pid != nil {
@@ -386,19 +389,27 @@ func (a *slotActor) stop(c actor.Context, eff Stop) {
 	}
 }
 
+// heard says that a stop adds nothing to an earlier one. A client may cancel as often as it likes.
+func (t *tenant) heard(msg *slotdv1.StopTask) bool {
+	return slices.ContainsFunc(t.stops, func(earlier *slotdv1.StopTask) bool {
+		return earlier.GetCause() == msg.GetCause() &&
+			(msg.GraceMs == nil || (earlier.GraceMs != nil && earlier.GetGraceMs() <= msg.GetGraceMs()))
+	})
+}
+
 // terminated: a holder's actor that ends without an outcome has failed, and is made again from the store. Its attempt
 // goes on meanwhile.
 func (a *slotActor) terminated(c actor.Context, msg *actor.Terminated) {
-	for id, t := range a.tenants {
-		if t.pid == nil || !t.pid.Equal(msg.Who) {
-			continue
-		}
-		t.pid = nil
-		if t.outcome == nil {
-			a.deps.Logger.Error("task actor failed, rebuilding it", "task_id", id, "slot", a.name)
-			a.step(c, Died{id})
-		}
+	id := a.pids[msg.Who.GetId()]
+	delete(a.pids, msg.Who.GetId())
+	t := a.tenants[id]
+	if t == nil {
 		return
+	}
+	t.pid = nil
+	if t.outcome == nil {
+		a.deps.Logger.Error("task actor failed, rebuilding it", "task_id", id, "slot", a.name)
+		a.step(c, Died{id})
 	}
 }
 
@@ -411,7 +422,7 @@ func (a *slotActor) recallLater(c actor.Context, id string) {
 }
 
 func (a *slotActor) recall(c actor.Context, id string) {
-	if a.tenants[id] == nil {
+	if t := a.tenants[id]; t == nil || t.outcome != nil { // its last word came after the news of its end
 		return
 	}
 	self, root := c.Self(), c.ActorSystem().Root
@@ -421,7 +432,7 @@ func (a *slotActor) recall(c actor.Context, id string) {
 func (a *slotActor) recalled(c actor.Context, msg *recalled) {
 	t := a.tenants[msg.task]
 	switch {
-	case t == nil || t.pid != nil:
+	case t == nil || t.pid != nil || t.outcome != nil:
 	case msg.err != nil:
 		a.deps.Logger.Error("task not read back, will retry", "task_id", msg.task, "slot", a.name, "error", msg.err)
 		a.recallLater(c, msg.task)
@@ -433,6 +444,9 @@ func (a *slotActor) recalled(c actor.Context, msg *recalled) {
 
 // rest arms the idle timer while there is nothing to do, and stops it when there is.
 func (a *slotActor) rest(c actor.Context) {
+	if a.pipeline.Idle() {
+		a.refused = nil
+	}
 	idle := a.core.Phase() == Idle && a.pipeline.Idle()
 	switch {
 	case idle && a.idle == nil:

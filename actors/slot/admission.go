@@ -44,60 +44,106 @@ func (s *Slot) admitReplacement(ev Submitted) []Effect {
 	s.replacement = &entry{task: ev.Task, replaced: old}
 	effects := []Effect{Record{Task: ev.Task, Change: Admit, Role: slotdv1.Role_ROLE_REPLACEMENT}}
 	if old != nil {
-		effects = append(effects, s.end(old, messages.ReasonSuperseded)...)
-		effects = append(effects, Count{messages.Superseded})
+		effects = append(effects, s.supersede(old)...)
 	}
 	return append(effects, accepted(ev, messages.Replaced))
 }
 
+func (s *Slot) supersede(e *entry) []Effect {
+	return append(s.end(e, messages.ReasonSuperseded), Count{messages.Superseded})
+}
+
 // kept: what the task replaced can no longer come back, and the holder has to go for it.
 func (s *Slot) kept(ev Kept) []Effect {
-	delete(s.limbo, ev.Task)
-	if s.holder != nil && s.holder.task == ev.Task {
-		s.holder.replaced = nil
-		return nil
+	var effects []Effect
+	if old := s.limbo[ev.Task]; old != nil {
+		delete(s.limbo, ev.Task)
+		effects = s.ended(old)
 	}
-	for e := s.replacement; e != nil; e = e.replaced {
-		if e.task == ev.Task {
-			e.replaced = nil
-			return s.retire(messages.ReasonReplaced, nil)
+	at := s.find(ev.Task)
+	if at == nil {
+		return effects
+	}
+	e := *at
+	old := e.replaced
+	e.replaced = nil
+	if old != nil && old.owed {
+		effects = append(effects, s.supersede(old)...)
+	}
+	if !s.pending(e) {
+		return effects
+	}
+	return append(effects, s.retire(messages.ReasonReplaced, nil)...)
+}
+
+// refused takes a task out whose admission the store did not keep, and brings back what it had replaced.
+func (s *Slot) refused(ev Refused) []Effect {
+	if s.queued[ev.Task] != nil {
+		return refusals(s.dequeue(ev.Task))
+	}
+	effects := s.forgone(ev.Task)
+	at := s.find(ev.Task)
+	if at == nil {
+		return effects
+	}
+	gone := *at
+	effects = append(effects, refusals(gone)...)
+	if gone != s.holder {
+		*at = gone.replaced
+		if old := gone.replaced; old != nil {
+			old.owed = at != &s.replacement
+		}
+		return effects
+	}
+	s.holder = nil
+	if old := gone.replaced; old != nil {
+		old.owed = s.replacement != nil // it gives way to whoever has come meanwhile
+		last := &s.replacement
+		for *last != nil {
+			last = &(*last).replaced
+		}
+		*last = old
+	}
+	return append(effects, s.next()...)
+}
+
+// forgone is the refusal of a task that others were not to come back for.
+func (s *Slot) forgone(task string) []Effect {
+	var effects []Effect
+	for successor, old := range s.limbo {
+		if old.task == task { // there is nothing of it to end
+			delete(s.limbo, successor)
+			effects = append(effects, refusals(old)...)
+		}
+	}
+	if old := s.limbo[task]; old != nil {
+		delete(s.limbo, task)
+		effects = append(effects, s.end(old, s.parting())...)
+	}
+	return effects
+}
+
+// find returns where the slot keeps the holder, the replacement, or what one of these would give way to if the store
+// refused it.
+func (s *Slot) find(task string) **entry {
+	for _, top := range []**entry{&s.holder, &s.replacement} {
+		for at := top; *at != nil; at = &(*at).replaced {
+			if (*at).task == task {
+				return at
+			}
 		}
 	}
 	return nil
 }
 
-// refused takes a task out whose admission the store did not keep, and brings back what it had replaced.
-func (s *Slot) refused(ev Refused) []Effect {
-	switch {
-	case s.holder != nil && s.holder.task == ev.Task:
-		gone := s.holder
-		s.holder = nil
-		effects := append([]Effect{Discard(ev)}, refusals(gone)...)
-		if old := gone.replaced; old != nil && s.replacement != nil {
-			effects = append(effects, s.end(old, messages.ReasonSuperseded)...) // a newer one has come meanwhile
-		} else if old != nil {
-			s.replacement = old
-		}
-		return append(effects, s.next()...)
-	case s.queued[ev.Task] != nil:
-		return refusals(s.dequeue(ev.Task))
-	}
-	for at := &s.replacement; *at != nil; at = &(*at).replaced {
-		if gone := *at; gone.task == ev.Task {
-			*at = gone.replaced
-			return refusals(gone)
+// pending: it is the replacement, or would be if those after it were refused.
+func (s *Slot) pending(e *entry) bool {
+	for p := s.replacement; p != nil; p = p.replaced {
+		if p == e {
+			return true
 		}
 	}
-	for successor, old := range s.limbo {
-		if old.task == ev.Task { // nothing of it is left to come back
-			delete(s.limbo, successor)
-		}
-	}
-	if old := s.limbo[ev.Task]; old != nil { // it would have been canceled with its successor
-		delete(s.limbo, ev.Task)
-		return s.end(old, messages.ReasonCanceled)
-	}
-	return nil
+	return false
 }
 
 func accepted(ev Submitted, decision messages.Decision) Answer {

@@ -23,7 +23,7 @@ func (a *slotActor) caller(c actor.Context, submit bool) Caller {
 		return 0
 	}
 	a.last++
-	a.callers[a.last] = caller{c.Sender(), submit}
+	a.callers[a.last] = caller{pid: c.Sender(), submit: submit}
 	return a.last
 }
 
@@ -34,11 +34,39 @@ func (a *slotActor) answer(c actor.Context, eff Answer) {
 		return
 	}
 	delete(a.callers, eff.Caller)
+	if _, refused := a.refused[eff.Task]; refused && (eff.Reply == Accepted || eff.Reply == Busy) {
+		eff = Answer{Caller: eff.Caller, Reply: Unavailable} // it speaks of a task that never was
+	}
 	if who.submit {
 		c.Send(a.deps.Registry, &slotdv1.Decided{Slot: a.name, Decision: string(eff.Decision), Submission: true})
 	}
 	if who.pid != nil {
 		c.Send(who.pid, a.reply(eff))
+	}
+}
+
+// await notes whose answer waits for a commit. While the store cannot write nobody has to: what was asked for is done
+// as far as it can be, and the caller is told that it is not recorded. Whether a task was accepted is the one thing that
+// only the commit itself can tell.
+func (a *slotActor) await(c actor.Context, effects []Effect) {
+	for _, eff := range effects {
+		answer, ok := eff.(Answer)
+		who, known := a.callers[answer.Caller]
+		if ok && known && (answer.Reply != Accepted || answer.Decision == messages.Repeated) {
+			who.decided = true
+			a.callers[answer.Caller] = who
+		}
+	}
+	if a.pipeline.Blocked() {
+		a.giveUp(c)
+	}
+}
+
+func (a *slotActor) giveUp(c actor.Context) {
+	for number, who := range a.callers {
+		if who.decided {
+			a.answer(c, Answer{Caller: number, Reply: Unavailable})
+		}
 	}
 }
 

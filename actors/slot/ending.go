@@ -52,8 +52,16 @@ func (s *Slot) cancel(ev Cancel) []Effect {
 		return s.leave(s.dequeue(ev.Task), ev)
 	case s.replacement != nil && s.replacement.task == ev.Task:
 		e := s.replacement
-		s.withdraw()
-		return s.leave(e, ev)
+		s.replacement = nil
+		return append(s.leave(e, ev), s.withdraw(e)...)
+	case s.yielded(ev.Task) != nil:
+		old := s.yielded(ev.Task)
+		old.purge = old.purge || ev.Purge
+		old.waiters = append(old.waiters, whenGone(ev))
+		if e := s.successor(ev.Task); e != nil {
+			return s.withdraw(e)
+		}
+		return nil
 	case ev.Purge: // it has ended before
 		return []Effect{Record{Task: ev.Task, Change: Delete}, whenGone(ev)}
 	default:
@@ -78,13 +86,11 @@ func (s *Slot) leave(e *entry, ev Cancel) []Effect {
 
 // clear answers when all that it ended has ended.
 func (s *Slot) clear(ev Clear) []Effect {
-	var effects []Effect
 	answer := Answer{Caller: ev.Caller, Reply: Cleared}
 	for e := range s.waiting {
 		answer.Tasks = append(answer.Tasks, e.task)
-		effects = append(effects, s.end(e, messages.ReasonCanceled)...)
 	}
-	s.empty()
+	effects := s.empty()
 	if !ev.Holder || s.holder == nil {
 		return append(effects, answer)
 	}
@@ -96,37 +102,90 @@ func (s *Slot) clear(ev Clear) []Effect {
 // drain ends all that is here. It may be repeated with a shorter grace.
 func (s *Slot) drain(ev Drain) []Effect {
 	s.draining = true
-	var effects []Effect
-	for e := range s.waiting {
-		effects = append(effects, s.end(e, messages.ReasonShutdown)...)
-	}
-	s.empty()
+	effects := s.empty()
 	if s.holder != nil {
 		effects = append(effects, s.retire(messages.ReasonShutdown, &ev.Grace)...)
 	}
 	return effects
 }
 
-// empty forgets all that waits.
-func (s *Slot) empty() {
-	s.withdraw()
-	s.queue, s.queued = queue{}, nil
+// empty ends all that waits, and all that would wait again if the store refused its successor.
+func (s *Slot) empty() []Effect {
+	var effects []Effect
+	for e := range s.waiting {
+		effects = append(effects, s.end(e, s.parting())...)
+	}
+	for _, e := range []*entry{s.replacement, s.holder} {
+		if e != nil {
+			effects = append(effects, s.withdraw(e)...)
+		}
+	}
+	s.replacement, s.queue, s.queued = nil, queue{}, nil
+	return effects
 }
 
-// withdraw forgets the replacement, but not what would come back if the store refused it.
-func (s *Slot) withdraw() {
-	for e := s.replacement; e != nil && e.replaced != nil; e = e.replaced {
-		if s.limbo == nil {
-			s.limbo = make(map[string]*entry)
+// withdraw sees to it that nothing comes back if the store refuses e. What gave way to a task that is not known to be
+// durable has its end in the very commit of that task, so it may have to be ended later; what is owed an end gets it
+// now.
+func (s *Slot) withdraw(e *entry) []Effect {
+	var effects []Effect
+	for e.replaced != nil {
+		old := e.replaced
+		if old.owed {
+			effects = append(effects, s.end(old, s.parting())...)
+		} else {
+			if s.limbo == nil {
+				s.limbo = make(map[string]*entry)
+			}
+			s.limbo[e.task] = old
 		}
-		s.limbo[e.task] = e.replaced
+		e.replaced = nil
+		e = old
 	}
-	s.replacement = nil
+	return effects
+}
+
+// yielded finds a task that has given way to one which the store may yet refuse.
+func (s *Slot) yielded(task string) *entry {
+	if e := s.successor(task); e != nil {
+		return e.replaced
+	}
+	for _, old := range s.limbo {
+		if old.task == task {
+			return old
+		}
+	}
+	return nil
+}
+
+// successor finds the task that another would come back for.
+func (s *Slot) successor(task string) *entry {
+	for _, e := range []*entry{s.holder, s.replacement} {
+		for ; e != nil && e.replaced != nil; e = e.replaced {
+			if e.replaced.task == task {
+				return e
+			}
+		}
+	}
+	return nil
+}
+
+// parting is the reason for which what waits ends without a successor.
+func (s *Slot) parting() messages.Reason {
+	if s.draining {
+		return messages.ReasonShutdown
+	}
+	return messages.ReasonCanceled
 }
 
 // end is the end of a task that never started.
 func (s *Slot) end(e *entry, reason messages.Reason) []Effect {
-	effects := []Effect{Record{Task: e.task, Change: End, Reason: reason}}
+	return append([]Effect{Record{Task: e.task, Change: End, Reason: reason}}, s.ended(e)...)
+}
+
+// ended does what was asked for once the task had ended.
+func (s *Slot) ended(e *entry) []Effect {
+	var effects []Effect
 	if e.purge {
 		effects = append(effects, Record{Task: e.task, Change: Delete})
 	}

@@ -1,6 +1,7 @@
 package slot
 
 import (
+	"slices"
 	"time"
 
 	"slotd/actors/store"
@@ -15,6 +16,7 @@ func (a *slotActor) record(batch *store.Batch, eff Record, now time.Time) {
 	switch eff.Change {
 	case Admit:
 		t.record.Role, t.record.ResourceVersion = eff.Role, 1
+		t.admitted = batch
 		batch.Specs = append(batch.Specs, &slotdv1.SpecRecord{TaskId: eff.Task, Spec: t.spec})
 		if t.key != "" {
 			batch.Keys = append(batch.Keys, a.remember(t))
@@ -36,6 +38,17 @@ func (a *slotActor) record(batch *store.Batch, eff Record, now time.Time) {
 		return
 	}
 	batch.Tasks = append(batch.Tasks, t.record)
+}
+
+// commit leaves out what is said of tasks whose admission was refused after it was said.
+func (a *slotActor) commit(batch *store.Batch, done func(error)) {
+	void := func(r *slotdv1.TaskRecord) bool { _, refused := a.refused[r.GetId()]; return refused }
+	if slices.ContainsFunc(batch.Tasks, void) {
+		rest := *batch
+		rest.Tasks = slices.DeleteFunc(slices.Clone(batch.Tasks), void)
+		batch = &rest
+	}
+	a.deps.Commit(batch, done)
 }
 
 // remember makes the idempotency key durable with the task it stands for.

@@ -5,9 +5,11 @@
 // and performs the effects. A slot knows nothing of attempts, restarts or time-outs: the holder's task actor does, and
 // says only "finished".
 //
-// Obligations of whoever performs the effects: the Records of one step are one commit; Release, Answer and Count wait
-// for it and for all commits before it; Spawn, Stop, Recall and Discard do not. A commit that admits a task comes back
-// as Kept or as Refused; every other commit is repeated until it holds.
+// Obligations of whoever performs the effects: the Records of one step are one commit; Spawn, Release, Answer and Count
+// wait for it and for all commits before it; Stop and Recall do not, and a Stop may come before the Spawn. A commit that
+// admits a replacement comes back as Kept, in the order of the commits; one that admits a task and fails comes back as
+// Refused, at once, and from then on records of that task are left out of whatever is committed. Every other commit is
+// repeated until it holds.
 //
 // Invariants: 1 (one holder), 2 (freed only by Finished, which comes after the reap), 3 (answers wait for what they
 // say), 4 (every accepted task ends exactly once).
@@ -94,7 +96,6 @@ type (
 		Grace *time.Duration
 	}
 	Release struct{ Task string } // the holder's actor may go
-	Discard struct{ Task string } // the actor of a refused holder must go
 	Answer  struct {
 		Caller   Caller
 		Reply    Reply
@@ -148,6 +149,7 @@ type entry struct {
 	purge    bool     // delete it when it ends
 	waiters  []Answer // given when it has ended
 	replaced *entry   // the replacement that gave way to this one, until that is durable
+	owed     bool     // its end went with a refused successor: whoever took that one's place writes it, once kept
 }
 
 // Slot is the state machine of one slot.
@@ -157,7 +159,7 @@ type Slot struct {
 	replacement *entry
 	queue       queue
 	queued      map[string]*entry // the members of queue
-	limbo       map[string]*entry // by the replacement that left before it was known to be durable: what it had replaced
+	limbo       map[string]*entry // what has given way for good, by the task whose commit has its end, until that is known
 	limit       int
 	draining    bool
 }
@@ -266,6 +268,5 @@ func (Spawn) effect()    {}
 func (Recall) effect()   {}
 func (Stop) effect()     {}
 func (Release) effect()  {}
-func (Discard) effect()  {}
 func (Answer) effect()   {}
 func (Count) effect()    {}
