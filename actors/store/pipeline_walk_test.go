@@ -21,7 +21,7 @@ func TestRandomFailures(t *testing.T) {
 		t.Run(fmt.Sprintf("strict=%v", strict), func(t *testing.T) {
 			t.Logf("seed %d", seed)
 			w := newWalk(t, rand.New(rand.NewPCG(seed, 0)), strict)
-			for range 100_000 {
+			for range 50_000 {
 				w.step()
 			}
 			w.heal()
