@@ -47,8 +47,7 @@ func spec(slot string) *soltiv1.CreateSpec {
 }
 
 func label(err error) string {
-	var rejection *messages.RejectionError
-	if errors.As(err, &rejection) {
+	if rejection, ok := errors.AsType[*messages.RejectionError](err); ok {
 		return rejection.Rejection.GetLabel()
 	}
 	return ""

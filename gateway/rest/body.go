@@ -33,7 +33,7 @@ func takesJSON(r *http.Request) error {
 func (s *Server) readBody(c *gin.Context) ([]byte, error) {
 	r := c.Request
 	if r.ContentLength > MaxBody && awaitsContinue(r) {
-		return nil, tooLarge
+		return nil, errTooLarge
 	}
 	c.Set(bodyBegunKey, true)
 	var body bytes.Buffer
@@ -42,7 +42,7 @@ func (s *Server) readBody(c *gin.Context) ([]byte, error) {
 		return nil, s.brokenBody(err)
 	}
 	if body.Len() > MaxBody {
-		return nil, tooLarge
+		return nil, errTooLarge
 	}
 	return body.Bytes(), s.endBody(c)
 }
@@ -58,7 +58,7 @@ func (s *Server) takeNoBody(c *gin.Context) {
 	case err != nil:
 		s.fail(c, s.brokenBody(err))
 	case n > MaxBody:
-		s.fail(c, tooLarge)
+		s.fail(c, errTooLarge)
 	default:
 		if err := s.endBody(c); err != nil {
 			s.fail(c, err)
@@ -109,7 +109,7 @@ func awaitsContinue(r *http.Request) bool {
 	return strings.EqualFold(r.Header.Get("Expect"), "100-continue")
 }
 
-var tooLarge = rejection(messages.LabelPayloadTooLarge,
+var errTooLarge = rejection(messages.LabelPayloadTooLarge,
 	fmt.Sprintf("the request body exceeds %d bytes; send a smaller one", MaxBody))
 
 func (s *Server) brokenBody(err error) error {

@@ -172,7 +172,7 @@ func TestShutdownLetsWaitsAnswerAndEndsStreams(t *testing.T) {
 	n := start(t, rest.Config{})
 	n.set(task("tsk_1", running, 1))
 	f := n.follow()
-	stream := n.begin(t.Context(), "GET", "/api/v1/tasks/tsk_1/logs", nil)
+	stream := n.begin(t.Context(), "GET", "/api/v1/tasks/tsk_1/logs", nil) //nolint:bodyclose // readOff closes it
 	waited := make(chan reply, 1)
 	go func() { waited <- n.do("GET", "/api/v1/tasks/tsk_1?wait=5m", "") }()
 	receive(t, n.waiting, "waiting")
@@ -185,7 +185,7 @@ func TestShutdownLetsWaitsAnswerAndEndsStreams(t *testing.T) {
 		t.Errorf("wait: got %d %s", r.status, r.body)
 	}
 	receive(t, f.closed, "the end of the cursor")
-	readAll(t, stream)
+	readOff(t, stream)
 }
 
 func TestShutdownCutsWhatDoesNotEnd(t *testing.T) {
@@ -193,7 +193,7 @@ func TestShutdownCutsWhatDoesNotEnd(t *testing.T) {
 	n.set(task("tsk_1", running, 1))
 	asked := make(chan struct{}, 1)
 	n.answer = func(proto.Message) proto.Message { asked <- struct{}{}; return nil }
-	request, err := http.NewRequestWithContext(t.Context(), "POST", n.url+"/api/v1/tasks/tsk_1/cancel", nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, n.url+"/api/v1/tasks/tsk_1/cancel", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
