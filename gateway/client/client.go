@@ -164,8 +164,8 @@ func (c *Client) lost(ctx context.Context, err error) error {
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	if undialed(err) {
-		return &UnreachableError{Addr: c.addr, Source: c.source, Err: err}
+	if why, ok := undialed(err); ok {
+		return &UnreachableError{Addr: c.addr, Source: c.source, Err: why}
 	}
 	return &brokenError{addr: c.addr, err: err}
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -93,10 +92,13 @@ func broken(err error) bool {
 	return errors.As(err, &b)
 }
 
-// undialed says that err happened before there was a connection.
-func undialed(err error) bool {
+// undialed says whether err happened before there was a connection, and why, without the address.
+func undialed(err error) (why error, ok bool) {
 	var op *net.OpError
-	return errors.As(err, &op) && slices.Contains([]string{"dial", "proxyconnect"}, op.Op)
+	if errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect") {
+		return op.Err, true
+	}
+	return nil, false
 }
 
 // maxRefusal bounds how much of an error's body is read, bytes.

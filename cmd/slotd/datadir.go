@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// dataDir is a data directory that belongs to this process alone until it is closed.
+type dataDir struct {
+	path string
+	lock *os.File
+	wide bool // others than the owner may enter it
+}
+
+// lockFile holds the pid of the daemon that uses the directory. The lock is on the open file: it ends with the process.
+const lockFile = "slotd.lock"
+
+// openDataDir makes the directory, with mode 0700, when it is missing, and takes it for this process. The mode of one
+// that exists is left alone.
+func openDataDir(path string) (*dataDir, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w; --data tells another one", err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(path, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory is not writable: %w; --data tells another one", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		defer lock.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("data directory %s is used by another slotd%s; --data tells another one", path, pidIn(lock))
+		}
+		return nil, fmt.Errorf("lock data directory %s: %w", path, err)
+	}
+	d := &dataDir{path: path, lock: lock, wide: info.Mode().Perm()&0o077 != 0}
+	if err := d.sign(); err != nil {
+		return nil, errors.Join(fmt.Errorf("data directory is not writable: %w", err), lock.Close())
+	}
+	return d, nil
+}
+
+func (d *dataDir) sign() error {
+	if err := d.lock.Truncate(0); err != nil {
+		return err
+	}
+	_, err := d.lock.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	return err
+}
+
+func pidIn(lock io.Reader) string {
+	text, err := io.ReadAll(io.LimitReader(lock, 32))
+	if pid := strings.TrimSpace(string(text)); err == nil && pid != "" {
+		return " (pid " + pid + ")"
+	}
+	return ""
+}
+
+// close gives the directory up.
+func (d *dataDir) close() error { return d.lock.Close() }

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// newLogger returns the daemon's logger. Level and format have been checked by [parseLevel] and [parseLogFormat].
+func newLogger(w io.Writer, level hclog.Level, json bool) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{
+		Name:       "slotd",
+		Level:      level,
+		Output:     w,
+		JSONFormat: json,
+		TimeFormat: "2006-01-02T15:04:05.000Z07:00",
+	})
+}
+
+func parseLevel(s string) (hclog.Level, error) {
+	level := hclog.LevelFromString(s)
+	if level == hclog.NoLevel {
+		return level, errors.New("must be one of " + strings.Join(logLevels(), ", "))
+	}
+	return level, nil
+}
+
+func logLevels() []string { return []string{"trace", "debug", "info", "warn", "error", "off"} }
+
+func parseLogFormat(s string) (json bool, err error) {
+	switch s {
+	case "text":
+		return false, nil
+	case "json":
+		return true, nil
+	default:
+		return false, errors.New("must be one of text, json")
+	}
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"slotd/actors"
+	"slotd/actors/catalog"
+	"slotd/actors/logs"
+	"slotd/actors/runner"
+	"slotd/actors/runner/subprocess"
+	"slotd/actors/store/memory"
+	"slotd/gateway"
+	"slotd/gateway/ask"
+	"slotd/gateway/rest"
+	"slotd/gateway/rpc"
+	"slotd/messages"
+	slotdv1 "slotd/messages/slotd/v1"
+	soltiv1 "slotd/messages/solti/v1"
+)
+
+// liveNode is a tree of actors behind the servers of the gateway.
+type liveNode struct {
+	tree    *actors.Tree
+	http    *rest.Server
+	grpc    *rpc.Server
+	addrs   addresses
+	failed  chan error
+	serving sync.WaitGroup
+	undo    []func() error // what was opened, in that order
+}
+
+// startNode builds a node from the ground up: listeners first, because a port in use is the likeliest obstacle, then
+// what the tree owns nothing of (runner, logs, store), the tree, and the servers. On an error nothing is left.
+func startNode(cfg NodeConfig, logger hclog.Logger) (node, error) {
+	n := &liveNode{failed: make(chan error, 3)}
+	if err := n.build(cfg, logger); err != nil {
+		return nil, errors.Join(err, n.release())
+	}
+	return n, nil
+}
+
+func (n *liveNode) build(cfg NodeConfig, logger hclog.Logger) error {
+	l, err := listen(cfg)
+	if err != nil {
+		return err
+	}
+	n.addrs = l.addresses()
+	if err := n.grow(cfg, logger); err != nil {
+		return errors.Join(err, l.close())
+	}
+	if err := n.open(cfg, logger); err != nil {
+		return errors.Join(err, l.close())
+	}
+	n.serve(l)
+	return nil
+}
+
+// grow starts everything behind the gateway.
+func (n *liveNode) grow(cfg NodeConfig, logger hclog.Logger) error {
+	processes, err := subprocess.New(subprocess.Config{
+		Labels: cfg.Labels,
+		Env:    pairs(cfg.RunnerEnv),
+		Dir:    filepath.Join(cfg.DataDir, "run"),
+	}, logger.Named("subprocess"))
+	if err != nil {
+		return err
+	}
+	n.undo = append(n.undo, processes.Close)
+	output, err := logs.Open(logs.Config{
+		Dir:        filepath.Join(cfg.DataDir, "logs"),
+		TaskBytes:  cfg.LogBytes,
+		TotalBytes: cfg.LogTotal,
+	}, logger.Named("logs"))
+	if err != nil {
+		return err
+	}
+	n.undo = append(n.undo, output.Shutdown)
+	state := memory.New(memory.Config{})
+	n.undo = append(n.undo, state.Close)
+	n.tree, err = actors.Start(actors.Config{
+		Node:        cfg.Name,
+		Store:       state,
+		Logs:        output,
+		Runners:     []runner.Runner{processes},
+		SlotQueue:   cfg.SlotQueue,
+		MaxRunning:  cfg.MaxRunning,
+		MaxTasks:    cfg.MaxTasks,
+		Retain:      cfg.Retain,
+		RetainTasks: cfg.RetainTasks,
+		Logger:      logger,
+	})
+	if err != nil {
+		return err
+	}
+	n.undo = append(n.undo, func() error { n.tree.Stop(); return nil })
+	return nil
+}
+
+// open makes the servers.
+func (n *liveNode) open(cfg NodeConfig, logger hclog.Logger) error {
+	view := reader{Catalog: n.tree.Catalog(), tree: n.tree}
+	var err error
+	n.http, err = rest.New(rest.Config{AllowedHosts: cfg.AllowedHosts}, rest.Deps{
+		Registry: ask.New(n.tree.System().Root, n.tree.Registry()),
+		Reader:   view,
+		Logs:     output{n.tree},
+		Version:  buildVersion(),
+		Logger:   logger.Named("http"),
+	})
+	if err != nil {
+		return err
+	}
+	n.grpc, err = rpc.New(rpc.Deps{Reader: view, Logger: logger.Named("grpc")})
+	return err
+}
+
+// serve answers on every listener until Stop.
+func (n *liveNode) serve(l listeners) {
+	for _, each := range []struct {
+		listener net.Listener
+		serve    func(net.Listener) error
+	}{{l.http, n.http.Serve}, {l.unix, n.http.Serve}, {l.grpc, n.grpc.Serve}} {
+		if each.listener == nil {
+			continue
+		}
+		n.serving.Go(func() {
+			if err := each.serve(each.listener); err != nil {
+				n.failed <- err
+			}
+		})
+	}
+}
+
+func (n *liveNode) Addresses() addresses { return n.addrs }
+
+func (n *liveNode) Ready(ctx context.Context) error { return n.tree.Recovered(ctx) }
+
+func (n *liveNode) Failed() <-chan error { return n.failed }
+
+func (n *liveNode) Running() []*soltiv1.TaskData {
+	active := false
+	running, _ := n.tree.Catalog().Tasks(messages.Query{
+		Status:   soltiv1.TaskStatus_TASK_STATUS_RUNNING,
+		Terminal: &active,
+		Limit:    messages.MaxLimit,
+	})
+	return running
+}
+
+func (n *liveNode) Drain(ctx context.Context, grace time.Duration) error {
+	n.http.Drain()
+	return n.tree.Drain(ctx, grace)
+}
+
+// farewell is how long open requests are given to be answered once nothing runs any more.
+const farewell = 5 * time.Second
+
+func (n *liveNode) Stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), farewell)
+	defer cancel()
+	var (
+		servers sync.WaitGroup
+		errs    [2]error
+	)
+	servers.Go(func() { errs[0] = n.http.Shutdown(ctx) })
+	servers.Go(func() { errs[1] = n.grpc.Shutdown(ctx) })
+	servers.Wait()
+	n.serving.Wait()
+	return errors.Join(errs[0], errs[1], n.release())
+}
+
+// release closes what was opened, the last first.
+func (n *liveNode) release() error {
+	var errs []error
+	for _, undo := range slices.Backward(n.undo) {
+		errs = append(errs, undo())
+	}
+	n.undo = nil
+	return errors.Join(errs...)
+}
+
+// pairs turns K=V texts into a map; the last of a key wins.
+func pairs(list []string) map[string]string {
+	m := make(map[string]string, len(list))
+	for _, text := range list {
+		key, value, _ := strings.Cut(text, "=")
+		m[key] = value
+	}
+	return m
+}
+
+// reader answers the gateway's questions from the catalog and the tree.
+type reader struct {
+	*catalog.Catalog
+
+	tree *actors.Tree
+}
+
+var _ gateway.Reader = reader{}
+
+func (r reader) Wait(ctx context.Context, id string, want gateway.Want) (*soltiv1.TaskData, bool) {
+	if want == gateway.WantRunning {
+		return r.Catalog.Wait(ctx, id, catalog.WantRunning)
+	}
+	return r.Catalog.Wait(ctx, id, catalog.WantTerminal)
+}
+
+func (r reader) Introspect() *slotdv1.IntrospectResponse { return r.tree.Introspect() }
+
+func (r reader) Ready() error { return r.tree.Ready() }
+
+// output opens task output for the gateway.
+type output struct{ tree *actors.Tree }
+
+func (o output) Open(ctx context.Context, id string, q messages.LogQuery) (gateway.Cursor, error) {
+	c, err := o.tree.OpenLog(ctx, id, q)
+	if err != nil {
+		return nil, err
+	}
+	return cursor{c}, nil
+}
+
+type cursor struct{ *logs.Cursor }
+
+func (c cursor) Next(ctx context.Context) (gateway.LogBatch, error) {
+	b, err := c.Cursor.Next(ctx)
+	return gateway.LogBatch{Data: b.Data, Events: b.Events}, err
+}
