@@ -31,9 +31,9 @@ func (b *block) cost() int { return blockOverhead + 2*len(b.payload) + 96*int(b.
 // id names the event of the block with that number.
 func (b *block) id(number uint64) eventID {
 	if !b.kind.lines() && b.first == silentNumber(b.kind, b.attempt) {
-		return eventID{number: number}
+		return eventID{0, number, b.attempt}
 	}
-	return eventID{epoch: b.epoch, number: number}
+	return eventID{b.epoch, number, b.attempt}
 }
 
 // encoded returns all events of the block.

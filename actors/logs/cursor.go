@@ -35,7 +35,6 @@ type Cursor struct {
 
 	seam    uint64 // where the replay ends; there the attempt under way is announced, if it was not before
 	running progress
-	resumed bool   // begins after an event the client knows: its attempt is not announced
 	known   uint32 // the attempt whose run-started the client has
 	seen    uint32 // the attempt of the last block looked at, wanted or not
 }
@@ -44,7 +43,7 @@ type Cursor struct {
 type progress struct {
 	attempt uint32 // 0 = none
 	started int64
-	before  eventID // the last event before the number
+	before  eventID // the event before the number
 }
 
 var outs = sync.Pool{New: func() any { return new(make([]byte, 0, 2*batchBytes)) }}
@@ -75,19 +74,15 @@ func (c *Cursor) Next(ctx context.Context) (Batch, error) {
 		if waited && ctx.Err() != nil {
 			return c.flushOr(ctx.Err())
 		}
-		wanted := &c.filter
-		if c.resumed { // the next block, wanted or not, tells which attempt the client knows
-			wanted = &everything
-		}
-		got, err := c.hub.fetch(c.next, wanted, c.blocks[:0])
+		got, err := c.hub.fetch(c.next, &c.filter, c.blocks[:0])
 		switch {
 		case err != nil:
 			return c.flushOr(err)
 		case got.blocks != nil:
 			c.blocks = got.blocks
 		case got.skip > 0 && got.lost:
-			last, attempt := c.hub.lastEvent()
-			c.miss(min(got.skip, c.end), last, attempt)
+			last := c.hub.lastEvent()
+			c.miss(min(got.skip, c.end), last, last.attempt)
 		case got.skip > 0:
 			if c.next < c.seam {
 				got.skip = min(got.skip, c.seam)
@@ -136,9 +131,6 @@ func (c *Cursor) drain() (Batch, bool) {
 		if b.first > c.next {
 			c.miss(b.first, b.id(b.first-1), b.attempt)
 		}
-		if c.resumed {
-			c.resumed, c.known = false, b.attempt
-		}
 		c.seen = b.attempt
 		from := max(c.next, b.first)
 		if !c.filter.passes(&b.header) {
@@ -177,7 +169,7 @@ func (c *Cursor) drain() (Batch, bool) {
 
 // announceRunning gives the run-started of the attempt that is under way at the seam.
 func (c *Cursor) announceRunning() {
-	if p := c.running; p.attempt != 0 && !c.resumed && c.known != p.attempt &&
+	if p := c.running; p.attempt != 0 && c.known != p.attempt &&
 		(c.filter.attempt == 0 || c.filter.attempt == p.attempt) {
 		c.announce(p)
 	}
@@ -201,6 +193,7 @@ func (c *Cursor) miss(to uint64, last eventID, upTo uint32) {
 	if c.filter.attempt != 0 && (c.filter.attempt < c.seen || c.filter.attempt > upTo) {
 		return
 	}
+	last.attempt = c.known
 	if c.encoding == messages.EncodeProto {
 		*c.out = appendLaggedProto(*c.out, last, skipped)
 	} else {

@@ -28,48 +28,48 @@ func TestFramesOfTextEventStream(t *testing.T) {
 		want string
 	}{
 		{"chunks", b.encoded(messages.EncodeSSE), `event: chunk
-id: 14-7
+id: 14-7-1
 data: {"type":"chunk","attempt":1,"stream":"stdout","seq":2,"ts":1712750400123,"line":"hi"}
 
 event: chunk
-id: 14-8
+id: 14-8-1
 data: {"type":"chunk","attempt":1,"stream":"stdout","seq":3,"ts":1712750400123,"line":"cut","truncated":true}
 
 `},
 		{"from within", b.appendTo(nil, messages.EncodeSSE, 8), `event: chunk
-id: 14-8
+id: 14-8-1
 data: {"type":"chunk","attempt":1,"stream":"stdout","seq":3,"ts":1712750400123,"line":"cut","truncated":true}
 
 `},
 		{"run-started", lost.encoded(messages.EncodeSSE), `event: run-started
-id: 14-12
+id: 14-12-3
 data: {"type":"runStarted","attempt":3,"startedAt":1712750400000}
 
 `},
 		{"run-started of a silent task", startedBlock(5, 40, 3, 1).encoded(messages.EncodeSSE), `event: run-started
-id: 0-5
+id: 0-5-3
 data: {"type":"runStarted","attempt":3,"startedAt":1}
 
 `},
 		{"run-finished, exit code", finishedBlock(9, 40, 1, 0, 1712750400456, finish{exitCode: &code}).encoded(messages.EncodeSSE),
 			`event: run-finished
-id: 14-9
+id: 14-9-1
 data: {"type":"runFinished","attempt":1,"exitCode":0,"finishedAt":1712750400456}
 
 `},
 		{"run-finished, signal", finishedBlock(9, 40, 1, 0, 3, finish{signal: &signal}).encoded(messages.EncodeSSE),
 			`event: run-finished
-id: 14-9
+id: 14-9-1
 data: {"type":"runFinished","attempt":1,"signal":9,"finishedAt":3}
 
 `},
 		{"run-finished, neither", finishedBlock(9, 40, 1, 0, 3, finish{}).encoded(messages.EncodeSSE), `event: run-finished
-id: 14-9
+id: 14-9-1
 data: {"type":"runFinished","attempt":1,"finishedAt":3}
 
 `},
-		{"lagged", appendLaggedSSE(nil, eventID{40, 9}, 42), `event: lagged
-id: 14-9
+		{"lagged", appendLaggedSSE(nil, eventID{40, 9, 1}, 42), `event: lagged
+id: 14-9-1
 data: {"type":"lagged","skipped":42}
 
 `},
@@ -178,34 +178,35 @@ func TestProtoKeepsRawBytes(t *testing.T) {
 		}}}
 	}
 	want := []*soltiv1.OutputEventProto{
-		{Id: "0-1", Kind: &soltiv1.OutputEventProto_RunStarted{RunStarted: &soltiv1.RunStartedProto{Attempt: 1, StartedAt: 1000}}},
-		chunk("1-2", stdout, 0, "a", false),
-		chunk("1-3", stdout, 1, "\xff\x00", false),
-		chunk("1-4", stderr, 0, "", false),
-		chunk("1-5", stderr, 1, text(65536), true),
-		{Id: "1-6", Kind: &soltiv1.OutputEventProto_RunFinished{RunFinished: &soltiv1.RunFinishedProto{
+		{Id: "0-1-1", Kind: &soltiv1.OutputEventProto_RunStarted{RunStarted: &soltiv1.RunStartedProto{Attempt: 1, StartedAt: 1000}}},
+		chunk("1-2-1", stdout, 0, "a", false),
+		chunk("1-3-1", stdout, 1, "\xff\x00", false),
+		chunk("1-4-1", stderr, 0, "", false),
+		chunk("1-5-1", stderr, 1, text(65536), true),
+		{Id: "1-6-1", Kind: &soltiv1.OutputEventProto_RunFinished{RunFinished: &soltiv1.RunFinishedProto{
 			Attempt: 1, FinishedAt: 1500, Signal: &signal,
 		}}},
 	}
 	if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
 		t.Errorf("events (-want +got):\n%.3000s", diff)
 	}
-	lagged := decodeProto(t, appendLaggedProto(nil, eventID{1, 9}, 300))
-	if len(lagged) != 1 || lagged[0].GetLagged().GetSkipped() != 300 || lagged[0].GetId() != "1-9" {
+	lagged := decodeProto(t, appendLaggedProto(nil, eventID{1, 9, 1}, 300))
+	if len(lagged) != 1 || lagged[0].GetLagged().GetSkipped() != 300 || lagged[0].GetId() != "1-9-1" {
 		t.Errorf("lagged is %v", lagged)
 	}
 }
 
 func TestEventIDs(t *testing.T) {
-	for _, s := range []string{"0-1", "14-7", "mbz1c0ab-18446744", "1y2p0ij32e8e7-9223372036854775807"} {
+	for _, s := range []string{"0-1-1", "14-7-0", "mbz1c0ab-18446744-9", "1y2p0ij32e8e7-9223372036854775807-4294967295"} {
 		id, err := parseID(s)
 		if err != nil || string(id.append(nil)) != s {
 			t.Errorf("%q became %+v, %v", s, id, err)
 		}
 	}
 	for _, s := range []string{
-		"-", "1", "1-", "-1", "01-1", "1-01", "A-1", "1--1", "+1-1", "1-+1", "1-1-1", " 1-1", "1-1 ", "1-1\n", "1_0-1", "1-1_0",
-		"zzzzzzzzzzzzzz-1", "1-9223372036854775808", strings.Repeat("9", 10000), "\xff-1",
+		"-", "1", "1-1", "1--1", "-1-1", "01-1-1", "1-01-1", "1-1-01", "A-1-1", "1-1--1", "+1-1-1", "1-+1-1", "1-1-1-1", "--",
+		" 1-1-1", "1-1-1 ", "1-1-1\n", "1_0-1-1", "1-1_0-1", "zzzzzzzzzzzzzz-1-1", "1-9223372036854775808-1",
+		"1-1-4294967296", strings.Repeat("9", 10000), "\xff-1-1",
 	} {
 		_, err := parseID(s)
 		var invalid *messages.InvalidError
@@ -216,7 +217,7 @@ func TestEventIDs(t *testing.T) {
 }
 
 func FuzzID(f *testing.F) {
-	for _, s := range []string{"0-1", "mbz1c0ab-18446744", "", "-", "1-01", "A-1", "zzzzzzzzzzzzzz-1"} {
+	for _, s := range []string{"0-1-1", "mbz1c0ab-18446744-7", "", "--", "1-01-1", "A-1-1", "zzzzzzzzzzzzzz-1-1", "1-1-4294967296"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -62,11 +62,11 @@ func TestEveryParameter(t *testing.T) {
 		{"since, tail 9", query(since(6000), tail(9)), "start 2, out2, err2, start 3, out3, err3"},
 		{"since, stdout, attempt 2", query(since(6000), stream(stdout), attempt(2)), "start 2, out2"},
 		{"neither tail nor follow", messages.LogQuery{}, "start 3"},
-		{"after the first event", query(after("0-1")), "out1, err1, finish 1, " + two + ", " + three},
-		{"after a line, tail is ignored", query(after("1-10"), tail(1)), "err3"},
-		{"after a line, stderr", query(after("1-3"), stream(stderr)), "finish 1, start 2, err2, finish 2, start 3, err3"},
-		{"after the last event", query(after("1-11")), ""},
-		{"after, attempt 2", query(after("1-2"), attempt(2)), two},
+		{"after the first event", query(after("0-1-1")), "out1, err1, finish 1, " + two + ", " + three},
+		{"after a line, tail is ignored", query(after("1-10-3"), tail(1)), "err3"},
+		{"after a line, stderr", query(after("1-3-1"), stream(stderr)), "finish 1, start 2, err2, finish 2, start 3, err3"},
+		{"after the last event", query(after("1-11-3")), ""},
+		{"after, attempt 2", query(after("1-2-1"), attempt(2)), two},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestEveryParameter(t *testing.T) {
 
 func TestIDsOfOtherTasksAreRefused(t *testing.T) {
 	h := story(t)
-	for _, id := range []string{"garbage", "0-0", "1-0", "1-12", "2-1", "0-12", "1-999999999999"} {
+	for _, id := range []string{"garbage", "0-0-1", "1-0-1", "1-12-3", "2-1-1", "0-12-1", "1-999999999999-3"} {
 		_, err := h.logs.Open(t.Context(), taskID, query(after(id)), h.task)
 		var invalid *messages.InvalidError
 		if !errors.As(err, &invalid) {
@@ -183,10 +183,7 @@ func expect(events []told, q messages.LogQuery, from int) []string {
 	start := 0
 	switch {
 	case from >= 0:
-		start = from + 1
-		if start < len(events) {
-			known = events[start].attempt
-		}
+		start, known = from+1, events[from].attempt
 	case !q.HasTail || q.Tail == 0:
 		start = len(events)
 	case uint64(len(lines)) >= q.Tail:
@@ -254,6 +251,7 @@ func TestQueriesFollowTheRules(t *testing.T) {
 						h.writers[k] = h.logs.Writer(taskID, k.attempt, k.stream)
 						h.writers[k].seq = seq
 					}
+					h.logs.Record(h.task.runs[attempt-1])
 				}
 			default:
 				k := rapid.SampledFrom([]kind{kindStdout, kindStderr}).Draw(rt, "stream")

@@ -50,10 +50,11 @@ func appendLaggedSSE(dst []byte, id eventID, skipped uint64) []byte {
 }
 
 func appendChunks(dst []byte, b *block, from uint64) []byte {
-	var scratch [160]byte
+	var scratch [192]byte
 	head := strconv.AppendUint(append(scratch[:0], "event: chunk\nid: "...), b.epoch, 36)
 	head = append(head, '-')
 	id := len(head)
+	head = strconv.AppendUint(append(head, '-'), uint64(b.attempt), 10)
 	head = strconv.AppendUint(append(head, "\ndata: "+`{"type":"chunk","attempt":`...), uint64(b.attempt), 10)
 	if b.kind == kindStdout {
 		head = append(head, `,"stream":"stdout","seq":`...)

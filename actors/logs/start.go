@@ -67,7 +67,7 @@ func (c *Cursor) start(ctx context.Context, q *messages.LogQuery, after eventID,
 		if c.next, ok = h.resolve(after); !ok {
 			return unknownID(q.After)
 		}
-		c.resumed, c.seam = true, math.MaxUint64
+		c.known, c.seam = after.attempt, math.MaxUint64
 	case !q.HasTail:
 		c.next = now.next
 	case q.Tail == messages.AllLines:
@@ -222,16 +222,15 @@ func (h *hub) snapshot() snapshot {
 // last names the last event. The caller holds mu.
 func (h *hub) last() eventID {
 	if h.silent {
-		return eventID{number: h.next - 1}
+		return eventID{0, h.next - 1, h.attempt}
 	}
-	return eventID{epoch: h.epoch, number: h.next - 1}
+	return eventID{h.epoch, h.next - 1, h.attempt}
 }
 
-// lastEvent names the last event and its attempt.
-func (h *hub) lastEvent() (eventID, uint32) {
+func (h *hub) lastEvent() eventID {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.last(), h.attempt
+	return h.last()
 }
 
 // resolve returns the number after the event a client names. It is false for an event that never was.
