@@ -11,13 +11,22 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	soltiv1 "slotd/messages/solti/v1"
 )
 
 // Append appends the JSON of m to dst and returns the extended slice. A nil message is an empty object. Bytes that are
 // not UTF-8 in a string become U+FFFD.
 func Append(dst []byte, m proto.Message) []byte {
-	if m == nil {
+	switch m := m.(type) {
+	case nil:
 		return append(dst, '{', '}')
+	case *soltiv1.TaskData:
+		return appendTask(dst, m)
+	case *soltiv1.GetTaskStatusResponse:
+		if m.GetTask() != nil {
+			return append(appendTask(append(dst, `{"task":`...), m.GetTask()), '}')
+		}
 	}
 	return appendMessage(dst, m.ProtoReflect())
 }

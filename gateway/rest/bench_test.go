@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -53,7 +54,9 @@ func listen(b *testing.B, handler http.Handler) string {
 		if err := server.Close(); err != nil {
 			b.Error(err)
 		}
-		<-done
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			b.Error(err)
+		}
 	})
 	return "http://" + l.Addr().String()
 }

@@ -74,7 +74,7 @@ func (s *Server) limitBody(c *gin.Context) {
 	connection := control(c)
 	s.extendWrite(connection)
 	if err := connection.SetReadDeadline(time.Now().Add(s.config.BodyTimeout)); err != nil && !unsupported(err) {
-		s.Logger.Debug("body has no deadline", "request_id", requestID(c), "error", err)
+		s.deps.Logger.Debug("body has no deadline", "request_id", requestID(c), "error", err)
 	}
 }
 

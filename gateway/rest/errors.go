@@ -50,7 +50,7 @@ func (s *Server) fail(c *gin.Context, err error) {
 		s.answerEmpty(c, statusClientGone)
 		return
 	default:
-		s.Logger.Error("request failed", "route", route(c), "request_id", requestID(c), "error", err)
+		s.deps.Logger.Error("request failed", "route", route(c), "request_id", requestID(c), "error", err)
 		label, message = messages.LabelInternal, internalMessage
 	}
 	s.answerError(c, label, message, retryAfter)
@@ -64,7 +64,7 @@ func (s *Server) refuse(c *gin.Context, label, message string) {
 func (s *Server) answerError(c *gin.Context, label, message string, retryAfter time.Duration) {
 	status, ok := statusOf[label]
 	if !ok {
-		s.Logger.Error("refusal has no http status", "label", label, "route", route(c), "request_id", requestID(c))
+		s.deps.Logger.Error("refusal has no http status", "label", label, "route", route(c), "request_id", requestID(c))
 		status, label, message = http.StatusInternalServerError, messages.LabelInternal, internalMessage
 	}
 	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {

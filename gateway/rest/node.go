@@ -21,7 +21,7 @@ func (s *Server) readiness(c *gin.Context) {
 		s.fail(c, errDraining)
 		return
 	}
-	if err := s.Reader.Ready(); err != nil {
+	if err := s.deps.Reader.Ready(); err != nil {
 		s.refuse(c, messages.LabelUnavailable, "the node is not ready: "+err.Error())
 		return
 	}
@@ -29,7 +29,7 @@ func (s *Server) readiness(c *gin.Context) {
 }
 
 func (s *Server) version(c *gin.Context) {
-	s.answer(c, http.StatusOK, s.Version)
+	s.answer(c, http.StatusOK, s.deps.Version)
 }
 
 func (s *Server) introspect(c *gin.Context) {
@@ -37,5 +37,5 @@ func (s *Server) introspect(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	s.answer(c, http.StatusOK, s.Reader.Introspect())
+	s.answer(c, http.StatusOK, s.deps.Reader.Introspect())
 }

@@ -47,7 +47,7 @@ func (s *Server) recoverPanic(c *gin.Context) {
 	if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(cause)
 	}
-	s.Logger.Error("request panicked", "route", route(c), "request_id", requestID(c), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
+	s.deps.Logger.Error("request panicked", "route", route(c), "request_id", requestID(c), "panic", fmt.Sprint(cause), "stack", string(debug.Stack()))
 	if c.Writer.Written() {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 	}
@@ -56,11 +56,11 @@ func (s *Server) recoverPanic(c *gin.Context) {
 
 func (s *Server) logAccess(c *gin.Context, start time.Time) {
 	status := c.Writer.Status()
-	log := s.Logger.Debug
+	log := s.deps.Logger.Debug
 	switch {
 	case status == http.StatusServiceUnavailable:
-		log = s.Logger.Warn
-	case !s.Logger.IsDebug():
+		log = s.deps.Logger.Warn
+	case !s.deps.Logger.IsDebug():
 		return
 	}
 	log("http request", "method", knownMethod(c.Request.Method), "route", route(c), "status", status,

@@ -39,7 +39,7 @@ type Deps struct {
 
 // Server answers the HTTP API on any number of listeners.
 type Server struct {
-	Deps
+	deps   Deps
 	config Config
 	guard  guard
 	engine *gin.Engine
@@ -63,7 +63,7 @@ func New(config Config, deps Deps) (*Server, error) {
 	ending, end := context.WithCancel(context.Background())
 	base, abandon := context.WithCancel(context.Background())
 	s := &Server{
-		Deps: deps, config: config, guard: newGuard(config),
+		deps: deps, config: config, guard: newGuard(config),
 		ending: ending, end: end, abandon: abandon,
 	}
 	s.engine = s.routes()

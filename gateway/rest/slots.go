@@ -13,7 +13,7 @@ func (s *Server) slots(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	s.answer(c, http.StatusOK, &slotdv1.ListSlotsResponse{Slots: s.Reader.Slots()})
+	s.answer(c, http.StatusOK, &slotdv1.ListSlotsResponse{Slots: s.deps.Reader.Slots()})
 }
 
 func (s *Server) slot(c *gin.Context) {
@@ -25,7 +25,7 @@ func (s *Server) slot(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	s.answer(c, http.StatusOK, &slotdv1.GetSlotResponse{Slot: s.Reader.Slot(name)})
+	s.answer(c, http.StatusOK, &slotdv1.GetSlotResponse{Slot: s.deps.Reader.Slot(name)})
 }
 
 // purge answers with the ids of the tasks that it cancelled.
@@ -39,7 +39,7 @@ func (s *Server) purge(c *gin.Context) {
 	err := q.err()
 	var ids []string
 	if err == nil {
-		ids, err = s.Registry.PurgeSlot(c.Request.Context(), name, holder)
+		ids, err = s.deps.Registry.PurgeSlot(c.Request.Context(), name, holder)
 	}
 	if err != nil {
 		s.fail(c, err)

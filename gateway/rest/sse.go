@@ -28,7 +28,7 @@ func (s *Server) logs(c *gin.Context) {
 	}
 	ctx, cancel := s.untilEnding(c.Request.Context())
 	defer cancel()
-	cursor, err := s.Logs.Open(ctx, id, q)
+	cursor, err := s.deps.Logs.Open(ctx, id, q)
 	switch {
 	case errors.Is(err, io.EOF):
 		s.answerEmpty(c, http.StatusNoContent)
@@ -44,7 +44,7 @@ func (s *Server) logs(c *gin.Context) {
 	c.Status(http.StatusOK)
 	stream := stream{server: s, gin: c, connection: control(c)}
 	if err := stream.copy(ctx, cursor); err != nil && ctx.Err() == nil {
-		s.Logger.Debug("log stream ended early", "task_id", id, "request_id", requestID(c), "error", err)
+		s.deps.Logger.Debug("log stream ended early", "task_id", id, "request_id", requestID(c), "error", err)
 	}
 }
 

@@ -23,13 +23,13 @@ func (s *Server) cancel(c *gin.Context) {
 	}
 	err := q.err()
 	if err == nil {
-		err = s.Registry.Cancel(c.Request.Context(), id, grace)
+		err = s.deps.Registry.Cancel(c.Request.Context(), id, grace)
 	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	task, ok := s.Reader.Task(id)
+	task, ok := s.deps.Reader.Task(id)
 	if !ok {
 		s.fail(c, notFound(id))
 		return
@@ -49,7 +49,7 @@ func (s *Server) remove(c *gin.Context) {
 		version, err = s.precondition(c.Request.Header.Values("If-Match"), id)
 	}
 	if err == nil {
-		err = s.Registry.Delete(c.Request.Context(), id, version)
+		err = s.deps.Registry.Delete(c.Request.Context(), id, version)
 	}
 	if err != nil {
 		s.fail(c, err)
@@ -72,7 +72,7 @@ func (s *Server) precondition(headers []string, id string) (*uint64, error) {
 		return nil, rejection(messages.LabelPreconditionFailed,
 			"If-Match names no version of this task, so nothing was deleted; send the ETag of a GET as it is")
 	}
-	if task, ok := s.Reader.Task(id); ok {
+	if task, ok := s.deps.Reader.Task(id); ok {
 		for _, version := range versions {
 			if version == task.GetMetadata().GetResourceVersion() {
 				return &version, nil

@@ -29,7 +29,7 @@ func (s *Server) submit(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	id, err := s.Registry.Submit(c.Request.Context(), request.GetSpec(), key)
+	id, err := s.deps.Registry.Submit(c.Request.Context(), request.GetSpec(), key)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -92,7 +92,7 @@ func (s *Server) submitBatch(c *gin.Context) {
 	}) {
 		return
 	}
-	results, err := s.Registry.SubmitBatch(c.Request.Context(), specs)
+	results, err := s.deps.Registry.SubmitBatch(c.Request.Context(), specs)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -110,7 +110,7 @@ func (s *Server) submitBatch(c *gin.Context) {
 		}
 		label, message, _, known := explain(result.Err)
 		if !known {
-			s.Logger.Error("batch item failed", "request_id", requestID(c), "error", result.Err)
+			s.deps.Logger.Error("batch item failed", "request_id", requestID(c), "error", result.Err)
 			label, message = messages.LabelInternal, internalMessage
 		}
 		*b = appendError(*b, label, message)
@@ -142,11 +142,11 @@ func (s *Server) task(c *gin.Context) {
 	if waits && wait > 0 {
 		ctx, cancel := s.untilEnding(c.Request.Context())
 		ctx, cancelWait := context.WithTimeout(ctx, wait)
-		task, ok = s.Reader.Wait(ctx, id, want)
+		task, ok = s.deps.Reader.Wait(ctx, id, want)
 		cancelWait()
 		cancel()
 	} else {
-		task, ok = s.Reader.Task(id)
+		task, ok = s.deps.Reader.Task(id)
 	}
 	if !ok {
 		s.fail(c, notFound(id))
@@ -180,7 +180,7 @@ func (s *Server) list(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	tasks, total := s.Reader.Tasks(q)
+	tasks, total := s.deps.Reader.Tasks(q)
 	b := buffer()
 	defer release(b)
 	out := append(*b, `{"tasks":[`...)
@@ -218,7 +218,7 @@ func (s *Server) runs(c *gin.Context) {
 	err := newQuery(c.Request).err()
 	var runs []*soltiv1.TaskRunInfo
 	if err == nil {
-		runs, err = s.Reader.Runs(c.Request.Context(), id)
+		runs, err = s.deps.Reader.Runs(c.Request.Context(), id)
 	}
 	if err != nil {
 		s.fail(c, err)

@@ -28,7 +28,7 @@ func (s *Server) stream(service any, stream grpc.ServerStream, info *grpc.Stream
 // outcome is what a call ends with. A fault of ours is logged and never shown.
 func (s *Server) outcome(method string, panicked any, err error) error {
 	if panicked != nil {
-		s.Logger.Error("call panicked", "method", method, "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
+		s.deps.Logger.Error("call panicked", "method", method, "panic", fmt.Sprint(panicked), "stack", string(debug.Stack()))
 		return status.Error(codes.Internal, internalMessage)
 	}
 	if err == nil {
@@ -36,7 +36,7 @@ func (s *Server) outcome(method string, panicked any, err error) error {
 	}
 	known, shown := statusOf(err)
 	if !shown {
-		s.Logger.Error("call failed", "method", method, "error", err)
+		s.deps.Logger.Error("call failed", "method", method, "error", err)
 	}
 	return known.Err()
 }

@@ -43,7 +43,7 @@ type Deps struct {
 
 // Server answers gRPC on any number of listeners.
 type Server struct {
-	Deps
+	deps   Deps
 	grpc   *grpc.Server
 	health *health.Server
 	ending context.Context //nolint:containedctx // a state of the server, not of a call: done when streams end
@@ -57,7 +57,7 @@ func New(deps Deps) (*Server, error) {
 	if deps.Reader == nil || deps.Logger == nil {
 		return nil, errors.New("grpc: reader and logger are both required")
 	}
-	s := &Server{Deps: deps, health: health.NewServer()}
+	s := &Server{deps: deps, health: health.NewServer()}
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.MaxRecvMsgSize(MaxMessage),
@@ -127,7 +127,7 @@ func (s *Server) followReadiness() {
 
 func (s *Server) refresh() {
 	status := healthpb.HealthCheckResponse_SERVING
-	if s.Reader.Ready() != nil {
+	if s.deps.Reader.Ready() != nil {
 		status = healthpb.HealthCheckResponse_NOT_SERVING
 	}
 	s.health.SetServingStatus("", status)
