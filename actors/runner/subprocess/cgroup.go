@@ -99,9 +99,18 @@ func (l *leaf) settled() bool {
 	return l.removed
 }
 
+// settle does not take "cannot watch" for an answer: a slot may not be freed before its processes are dead.
 func (l *leaf) settle() {
-	if err := l.await(time.Time{}); err != nil {
+	for pause := firstPause; ; pause = min(2*pause, idlePause) {
+		err := l.await(time.Time{})
+		if err == nil {
+			return
+		}
 		l.groups.log.Error("control group cannot be watched", "attempt", filepath.Base(l.dir), "error", err)
+		time.Sleep(pause)
+		if l.dying.Load() {
+			_ = l.strike() // what it missed, the next one meets
+		}
 	}
 }
 

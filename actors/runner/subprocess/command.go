@@ -68,7 +68,7 @@ func (r *Runner) command(a runner.Attempt, scratch string) (*command, error) {
 // script writes the body into a file of its own and runs it as `<interpreter> <file> <args…>`. The directory is the
 // attempt's alone: python and node look for modules beside the script.
 func (c *command) script(s *soltiv1.ScriptMode, scratch string) error {
-	interpreter, file := s.GetCustom().GetCommand(), "script"
+	var interpreter, file string
 	switch s.GetWellKnown() {
 	case soltiv1.ScriptRuntime_SCRIPT_RUNTIME_BASH:
 		interpreter, file = "bash", "script.sh"
@@ -76,6 +76,8 @@ func (c *command) script(s *soltiv1.ScriptMode, scratch string) error {
 		interpreter, file = "python3", "script.py"
 	case soltiv1.ScriptRuntime_SCRIPT_RUNTIME_NODE:
 		interpreter, file = "node", "script.js"
+	default:
+		interpreter, file = s.GetCustom().GetCommand(), "script"
 	}
 	var err error
 	if c.path, err = c.find(interpreter); err != nil {

@@ -260,21 +260,30 @@ func TestCommandsAreFoundAsTheAttemptSeesThem(t *testing.T) {
 
 func TestFullMachinesAreWorthAnotherTry(t *testing.T) {
 	r := open(t, Config{Tree: TreeAuto})
-	var before unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
-		t.Fatal(err)
-	}
-	full := before
-	full.Cur = 3 // what is open stays open
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &full); err != nil {
-		t.Fatal(err)
-	}
+	restore := exhaustDescriptors(t)
 	_, _, _, err := begin(t, r, commandTask("/bin/true"))
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
-		t.Fatal(err)
-	}
+	restore()
 	if _, spawn := errors.AsType[*runner.SpawnError](err); spawn || !errors.Is(err, unix.EMFILE) {
 		t.Errorf("start: %v, want a passing error with %v", err, unix.EMFILE)
 	}
 	outputOf(t, r, commandTask("/bin/true"))
+}
+
+// exhaustDescriptors lets no further descriptor be opened until restore. Those that are open stay open.
+func exhaustDescriptors(t *testing.T) (restore func()) {
+	t.Helper()
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	none := before
+	none.Cur = 3
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+			t.Error(err)
+		}
+	}
 }

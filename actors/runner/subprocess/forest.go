@@ -2,9 +2,7 @@ package subprocess
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -57,13 +55,13 @@ func (f *forest) remove(b *branch) {
 }
 
 // signal sends sigs to every process of the branch, the leader included.
-func (f *forest) signal(b *branch, sigs ...unix.Signal) {
+func (f *forest) signal(b *branch, sigs ...unix.Signal) error {
 	if f.branches[b.leader.pid] != b {
-		return
+		return nil
 	}
-	signalAll(func() []int {
-		f.count()
-		return f.living(b)
+	return signalAll(func() ([]int, error) {
+		err := f.count()
+		return f.living(b), err
 	}, sigs...)
 }
 
@@ -82,13 +80,14 @@ func (f *forest) living(b *branch) []int {
 	return all
 }
 
-// count looks at every process and says whose it is. Dead orphans are reaped on the way.
-func (f *forest) count() {
+// count looks at every process and says whose it is. Dead orphans are reaped on the way. When it fails, sight is blind
+// and the members are those of the count before.
+func (f *forest) count() error {
 	before := lastPid()
 	if err := f.read(); err != nil {
 		f.log.Error("process table cannot be read", "error", err)
 		f.sight = blind
-		return
+		return err
 	}
 	counted := make(map[*branch]map[int]uint64, len(f.branches))
 	for pid, s := range maps.Clone(f.table) {
@@ -110,6 +109,7 @@ func (f *forest) count() {
 	if before != "" && before == lastPid() {
 		f.sight = sharp
 	}
+	return nil
 }
 
 func (f *forest) read() error {
@@ -123,7 +123,7 @@ func (f *forest) read() error {
 		switch {
 		case err == nil:
 			f.table[pid] = s
-		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH): // those have ended meanwhile
+		case !vanished(err):
 			return err
 		}
 	}

@@ -27,26 +27,26 @@ func openGroup(dir string) *group {
 	return &group{dir: dir, killer: err == nil}
 }
 
-func (g *group) terminate() { signalAll(g.members, stopSignals...) }
+func (g *group) terminate() error { return signalAll(g.members, stopSignals...) }
 
-func (g *group) kill() {
+func (g *group) kill() error {
 	g.dying.Store(true)
-	g.strike()
+	return g.strike()
 }
 
 // strike kills what is in the group now. With cgroup.kill that is complete; without it, await repeats the blow.
-func (g *group) strike() {
+func (g *group) strike() error {
 	if g.killer {
 		err := writeTo(filepath.Join(g.dir, "cgroup.kill"), "1")
 		if err == nil || errors.Is(err, fs.ErrNotExist) {
-			return
+			return nil
 		}
 	}
-	signalAll(g.members, unix.SIGKILL)
+	return signalAll(g.members, unix.SIGKILL)
 }
 
-// await returns once no live process is in the group, or with an error after the deadline (zero: none). It sleeps until
-// the kernel says that the group has emptied.
+// await returns once no live process is in the group, or with an error: when it cannot watch, or after the deadline (zero:
+// none). It sleeps until the kernel says that the group has emptied.
 func (g *group) await(deadline time.Time) error {
 	path := filepath.Join(g.dir, "cgroup.events")
 	events, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
@@ -77,26 +77,27 @@ func (g *group) await(deadline time.Time) error {
 			return nil
 		}
 		if !deadline.IsZero() && time.Now().After(deadline) {
-			return fmt.Errorf("processes in %s survive SIGKILL: %v", g.dir, g.members())
+			return fmt.Errorf("processes in %s survive SIGKILL", g.dir)
 		}
 		if g.dying.Load() {
-			g.strike()
+			_ = g.strike() // what it missed, the next one meets
 		}
 	}
 }
 
-// Pauses between two looks at a group that must be struck again and again.
+// Pauses between two looks at a group that must be struck again and again, and at one that need not be.
 const (
 	firstPause = time.Millisecond
 	lastPause  = 50 * time.Millisecond
+	idlePause  = time.Second
 )
 
-// nextLook is when to look again though the kernel is silent: with cgroup.kill, never.
+// nextLook is when to look again though the kernel is silent.
 func (g *group) nextLook(now time.Time, pause time.Duration, deadline time.Time) time.Time {
-	if g.killer {
-		return deadline
-	}
 	next := now.Add(pause)
+	if g.killer {
+		next = now.Add(idlePause)
+	}
 	if !deadline.IsZero() && deadline.Before(next) {
 		return deadline
 	}
@@ -114,14 +115,17 @@ func populated(events int) bool {
 // kernel may still count them for a moment.
 func (g *group) remove() error {
 	for pause := firstPause; ; pause *= 2 {
-		for _, below := range subgroups(g.dir) {
-			_ = unix.Rmdir(below) // what fails here makes the next line fail
+		below, err := subgroups(g.dir)
+		for _, dir := range below {
+			_ = unix.Rmdir(dir) // what fails here makes the last fail too
 		}
-		err := unix.Rmdir(g.dir)
+		if err == nil {
+			err = unix.Rmdir(g.dir)
+		}
 		switch {
 		case err == nil || errors.Is(err, unix.ENOENT):
 			return nil
-		case !errors.Is(err, unix.EBUSY) || pause > removeLimit:
+		case pause > removeLimit:
 			return &os.PathError{Op: "rmdir", Path: g.dir, Err: err}
 		}
 		time.Sleep(pause)
@@ -130,7 +134,9 @@ func (g *group) remove() error {
 
 // clear kills everything in the group and removes it.
 func (g *group) clear() error {
-	g.kill()
+	if err := g.kill(); err != nil {
+		return err
+	}
 	if err := g.await(time.Now().Add(clearLimit)); err != nil {
 		return err
 	}
@@ -143,13 +149,19 @@ const (
 )
 
 // members lists the live processes in and below the group. A group that is gone has none.
-func (g *group) members() []int {
+func (g *group) members() ([]int, error) {
+	below, err := subgroups(g.dir)
+	if err != nil {
+		return nil, err
+	}
 	var all []int
-	for _, dir := range append(subgroups(g.dir), g.dir) {
-		// A threaded group refuses (its processes are listed above it), a vanished one has none.
+	for _, dir := range append(below, g.dir) {
 		text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-		if err != nil {
+		switch {
+		case vanished(err), errors.Is(err, unix.EOPNOTSUPP): // of a threaded group, listed above it
 			continue
+		case err != nil:
+			return nil, err
 		}
 		for line := range strings.Lines(string(text)) {
 			// 0 is a process that this pid namespace cannot name.
@@ -158,23 +170,36 @@ func (g *group) members() []int {
 			}
 		}
 	}
-	return all
+	return all, nil
 }
 
 // subgroups lists the groups below dir, deepest first.
-func subgroups(dir string) []string {
+func subgroups(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
+	if vanished(err) {
+		return nil, nil
+	}
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	var all []string
 	for _, e := range entries {
-		if e.IsDir() {
-			below := filepath.Join(dir, e.Name())
-			all = append(append(all, subgroups(below)...), below)
+		if !e.IsDir() {
+			continue
 		}
+		path := filepath.Join(dir, e.Name())
+		below, err := subgroups(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(append(all, below...), path)
 	}
-	return all
+	return all, nil
+}
+
+// vanished says that a group, or a process, has gone while it was looked at.
+func vanished(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ESRCH)
 }
 
 // writeTo writes a control file, which must exist.

@@ -3,6 +3,7 @@ package subprocess
 import (
 	"errors"
 	"os"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
@@ -11,34 +12,47 @@ import (
 )
 
 // leader is the process that an attempt began with. Until reap it stays, if need be as a zombie: so its pid, which is
-// also its session and its process group, names nobody else while the tree is searched.
+// also its process group, names nobody else while the tree is searched.
 type leader struct {
-	pid int
-	fd  int // pidfd
+	pid    int
+	fd     int      // pidfd, filled in by the fork
+	handle *os.File // owns fd from adopt to the end of await
 }
 
-// await returns once the leader is dead. It parks the goroutine in the poller, where os.Process would hold a thread.
-func (l *leader) await() {
-	dead := func(fd uintptr) bool {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		return n == 1 && err == nil
+// adopt puts the pidfd into the poller, so that waiting parks a goroutine where os.Process would hold a thread.
+func (l *leader) adopt(log hclog.Logger) {
+	if err := unix.SetNonblock(l.fd, true); err != nil { // what makes os.NewFile use the poller
+		log.Warn("waiting for a process takes a thread", "error", err)
 	}
-	if unix.SetNonblock(l.fd, true) == nil { // what makes os.NewFile use the poller
-		handle := os.NewFile(uintptr(l.fd), "pidfd")
-		conn, err := handle.SyscallConn()
-		if err == nil {
-			err = conn.Read(dead)
-		}
-		if err == nil {
-			_ = handle.Close() // closes the pidfd, which has nothing to lose
-			return
-		}
+	l.handle = os.NewFile(uintptr(l.fd), "pidfd")
+}
+
+// await returns true once the leader is dead, or false when nudge asked for attention, or for want of a poller now and
+// then.
+func (l *leader) await() bool {
+	conn, err := l.handle.SyscallConn()
+	if err == nil {
+		err = conn.Read(func(fd uintptr) bool { return ended(int(fd), 0) })
 	}
-	// The poller is full (max_user_watches): a thread it is.
-	for !dead(uintptr(l.fd)) {
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, -1)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) && !ended(l.fd, time.Second) {
+		return false
 	}
-	closeFD(l.fd)
+	if !ended(l.fd, 0) {
+		return false
+	}
+	_ = l.handle.Close() // a pidfd has nothing to lose
+	return true
+}
+
+// nudge makes await return at that time, at once if it has passed.
+func (l *leader) nudge(at time.Time) {
+	_ = l.handle.SetReadDeadline(at) // without a poller await comes back by itself, and after the end nobody waits
+}
+
+// ended asks a pidfd whether its process is dead, for at most so long.
+func ended(pidfd int, patience time.Duration) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(patience.Milliseconds()))
+	return n == 1 && err == nil
 }
 
 // reap takes the exit status of the dead leader.

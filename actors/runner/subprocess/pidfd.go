@@ -11,33 +11,59 @@ import (
 // signalAll sends sigs to every process that members lists, and to those that appear meanwhile; a process gets each
 // signal once. members is asked again between the opening of a handle and its use: a process that is listed after it was
 // opened is the one the handle means (or that one is dead, and the signal goes nowhere), so no recycled pid is hit.
-func signalAll(members func() []int, sigs ...unix.Signal) {
+//
+// An error says that somebody may not have been reached, for want of descriptors or memory.
+func signalAll(members func() ([]int, error), sigs ...unix.Signal) error {
 	told := make(map[int]bool)
 	for range signalRounds {
-		handles := make(map[int]int)
-		for _, pid := range members() {
-			if told[pid] {
-				continue
-			}
-			if fd, err := unix.PidfdOpen(pid, 0); err == nil {
-				handles[pid] = fd
-			}
+		fresh, err := signalFresh(members, told, sigs)
+		if err != nil || !fresh {
+			return err
 		}
-		if len(handles) == 0 {
-			return
-		}
-		for _, pid := range members() {
-			if fd, ours := handles[pid]; ours {
-				for _, sig := range sigs {
-					_ = unix.PidfdSendSignal(fd, sig, nil, 0) // it may have died, or become another user's
-				}
-				told[pid] = true
-			}
-		}
+	}
+	return nil
+}
+
+// signalFresh is one round: it signals the members that were not told before, and says whether there were any.
+func signalFresh(members func() ([]int, error), told map[int]bool, sigs []unix.Signal) (fresh bool, err error) {
+	handles := make(map[int]int)
+	defer func() {
 		for _, fd := range handles {
 			closeFD(fd)
 		}
+	}()
+	listed, err := members()
+	if err != nil {
+		return false, err
 	}
+	var missed error
+	for _, pid := range listed {
+		if told[pid] {
+			continue
+		}
+		fd, err := unix.PidfdOpen(pid, 0)
+		switch {
+		case err == nil:
+			handles[pid] = fd
+		case !errors.Is(err, unix.ESRCH):
+			missed = fmt.Errorf("pidfd_open: %w", err)
+		}
+	}
+	if len(handles) == 0 {
+		return false, missed
+	}
+	if listed, err = members(); err != nil {
+		return false, err
+	}
+	for _, pid := range listed {
+		if fd, ours := handles[pid]; ours {
+			for _, sig := range sigs {
+				_ = unix.PidfdSendSignal(fd, sig, nil, 0) // it may have died, or become another user's
+			}
+			told[pid] = true
+		}
+	}
+	return true, missed
 }
 
 // signalRounds bounds the chase after processes that fork as fast as they are signalled.

@@ -27,6 +27,7 @@ type process struct {
 	streams [2]*os.File // read ends of stdout and stderr
 	copied  chan struct{}
 	stopped atomic.Bool
+	missed  atomic.Bool // a kill failed and must be repeated
 	log     hclog.Logger
 }
 
@@ -61,6 +62,7 @@ func (r *Runner) spawn(name string, cmd *command, a runner.Attempt) (*process, e
 		stderr.closeBoth()
 		return nil, err
 	}
+	p.leader.adopt(r.log)
 	p.streams = [2]*os.File{stdout.reader(), stderr.reader()}
 	go p.copy(a.Stdout, p.streams[0])
 	go p.copy(a.Stderr, p.streams[1])
@@ -69,10 +71,14 @@ func (r *Runner) spawn(name string, cmd *command, a runner.Attempt) (*process, e
 
 // Wait returns once the tree is dead and reaped, and its output written.
 func (p *process) Wait() runner.Exit {
-	p.leader.await()
+	for !p.leader.await() {
+		p.killAgain()
+	}
 	if !p.tree.settled() {
-		if !p.stopped.Load() {
-			p.tree.kill() // nobody asked for this end, so nobody grants the rest a grace
+		if !p.stopped.Load() { // nobody asked for this end, so nobody grants the rest a grace
+			if err := p.tree.kill(); err != nil {
+				p.log.Warn("kill has to be repeated", "attempt", p.name, "error", err)
+			}
 		}
 		p.tree.settle()
 	}
@@ -88,13 +94,28 @@ func (p *process) Wait() runner.Exit {
 // Stop asks the whole tree to end.
 func (p *process) Stop() {
 	p.stopped.Store(true)
-	p.tree.terminate()
+	if err := p.tree.terminate(); err != nil {
+		p.log.Warn("stop did not reach every process", "attempt", p.name, "error", err)
+	}
 }
 
-// Kill ends the whole tree.
+// Kill ends the whole tree. When it cannot, for want of a descriptor, it leaves that to Wait, which does not give up.
 func (p *process) Kill() {
 	p.stopped.Store(true)
-	p.tree.kill()
+	if err := p.tree.kill(); err != nil {
+		p.log.Warn("kill has to be repeated", "attempt", p.name, "error", err)
+		p.missed.Store(true)
+		p.leader.nudge(time.Unix(1, 0))
+	}
+}
+
+// killAgain repeats a kill that missed, now and a little later, while the leader lives.
+func (p *process) killAgain() {
+	p.leader.nudge(time.Time{})
+	if p.missed.Swap(false) && p.tree.kill() != nil {
+		p.missed.Store(true)
+		p.leader.nudge(time.Now().Add(lastPause))
+	}
 }
 
 func (p *process) copy(to io.Writer, from *os.File) {

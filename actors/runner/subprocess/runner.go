@@ -98,11 +98,12 @@ type tracker interface {
 
 // tree is every process of one attempt. terminate and kill may come from any goroutine, also after release.
 type tree interface {
-	// terminate asks every process of the tree to end.
-	terminate()
+	// terminate asks every process of the tree to end. An error says that some may not have heard it.
+	terminate() error
 
-	// kill ends every process of the tree. It does not wait for them.
-	kill()
+	// kill ends every process of the tree. It does not wait for them. An error says that some may have been missed; once
+	// the leader is dead, settle sees to those.
+	kill() error
 
 	// settled says whether the tree is dead already. It is called once the leader is dead, and is cheap.
 	settled() bool
@@ -110,7 +111,7 @@ type tree interface {
 	// settle returns once the tree is dead.
 	settle()
 
-	// release reaps what this process inherited of the tree and forgets it. The leader has been reaped before.
+	// release reaps what this process inherited of the tree, and forgets the tree. The leader has been reaped before.
 	release()
 }
 

@@ -69,7 +69,7 @@ func (s *scan) serve(f *forest, first ask) {
 	counted := false
 	for _, a := range batch {
 		if a.count && !counted {
-			f.count()
+			_ = f.count() // sight says how it went
 			counted = true
 		}
 		a.act(f)
@@ -124,7 +124,7 @@ func (s *scan) close() error {
 func (s *scan) strikeAll() (left int) {
 	s.do(true, func(f *forest) {
 		for _, b := range f.branches {
-			f.signal(b, unix.SIGKILL)
+			_ = f.signal(b, unix.SIGKILL) // what it missed is among those left
 			left += len(f.living(b))
 		}
 	})
@@ -139,13 +139,17 @@ type branch struct {
 	dying  atomic.Bool // kill was called
 }
 
-func (b *branch) terminate() {
-	b.scan.do(false, func(f *forest) { f.signal(b, stopSignals...) })
+func (b *branch) terminate() error { return b.signal(stopSignals...) }
+
+func (b *branch) kill() error {
+	b.dying.Store(true)
+	return b.signal(unix.SIGKILL)
 }
 
-func (b *branch) kill() {
-	b.dying.Store(true)
-	b.scan.do(false, func(f *forest) { f.signal(b, unix.SIGKILL) })
+func (b *branch) signal(sigs ...unix.Signal) error {
+	var err error
+	b.scan.do(false, func(f *forest) { err = f.signal(b, sigs...) })
+	return err
 }
 
 // settled counts until it is sure: a process may hide from one count by forking and exiting while it is taken.
@@ -171,7 +175,7 @@ const emptyCounts = 3
 func (b *branch) settle() {
 	for pause := firstPause; !b.settled(); pause = min(2*pause, lastPause) {
 		if b.dying.Load() {
-			b.scan.do(false, func(f *forest) { f.signal(b, unix.SIGKILL) })
+			_ = b.signal(unix.SIGKILL) // what it missed, the next one meets
 		}
 		time.Sleep(pause)
 	}

@@ -2,7 +2,6 @@ package subprocess
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -54,11 +53,9 @@ func express(p runnertest.Program, args ...string) *soltiv1.CreateSpec {
 		return commandSpec("/no/such/program")
 	case runnertest.Unusable:
 		return commandSpec("/etc/hostname")
+	default:
+		return commandSpec("sh", append([]string{"-c", programs[p], "sh"}, args...)...)
 	}
-	if script, ok := programs[p]; ok {
-		return commandSpec("sh", append([]string{"-c", script, "sh"}, args...)...)
-	}
-	return nil
 }
 
 func commandSpec(name string, args ...string) *soltiv1.CreateSpec {
@@ -133,13 +130,4 @@ func TestSubprocessKeepsTheRunnerContract(t *testing.T) {
 			return current
 		})
 	})
-}
-
-func readFile(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }

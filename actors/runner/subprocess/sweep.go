@@ -16,18 +16,18 @@ const groupNote = "cgroup"
 // be empty), those noted in the daemons' directories below dir, and these directories with their scripts.
 func sweep(dir, base string, self identity, log hclog.Logger) error {
 	var problems []error
-	clear := func(path string) bool {
+	remove := func(path string) bool {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			return true
 		}
 		g := openGroup(path)
-		log.Info("killing what an earlier daemon left", "cgroup", path, "processes", len(g.members()))
+		log.Info("killing what an earlier daemon left", "cgroup", path)
 		err := g.clear()
 		problems = append(problems, err)
 		return err == nil
 	}
 	for _, path := range orphaned(base, self) {
-		clear(path)
+		remove(path)
 	}
 	for _, path := range orphaned(dir, self) {
 		note, err := os.ReadFile(filepath.Join(path, groupNote))
@@ -37,7 +37,7 @@ func sweep(dir, base string, self identity, log hclog.Logger) error {
 		}
 		// A group is ours to clear only if its name says so itself.
 		owner, ok := parseIdentity(filepath.Base(string(note)))
-		if ok && owner.dead(self) && !clear(string(note)) {
+		if ok && owner.dead(self) && !remove(string(note)) {
 			continue // the note is still needed
 		}
 		problems = append(problems, os.RemoveAll(path))

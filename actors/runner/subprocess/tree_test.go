@@ -283,3 +283,33 @@ func TestOutputHeldElsewhereIsGivenUp(t *testing.T) {
 		t.Errorf("took %v, want a little over %v", took, drainLimit)
 	}
 }
+
+func TestKillSucceedsOnceDescriptorsAreFreeAgain(t *testing.T) {
+	eachTree(t, func(t *testing.T, open func(*testing.T, Config) *Runner) {
+		r := open(t, Config{})
+		p, out, _, err := begin(t, r, commandTask("sh", "-c", deserter+`echo leader $$; sleep 1000 & wait`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		child := pidOf(t, out, "child")
+		leader := pidOf(t, out, "leader")
+		exits := make(chan runner.Exit, 1)
+		go func() { exits <- p.Wait() }()
+		handle, err := unix.PidfdOpen(leader, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeFD(handle)
+		restore := exhaustDescriptors(t)
+		p.Kill()
+		reached := ended(handle, 100*time.Millisecond)
+		restore()
+		if reached {
+			t.Fatal("the kill reached the leader: descriptors were not exhausted")
+		}
+		if got, want := <-exits, (runner.Exit{Signal: 9}); got != want {
+			t.Errorf("exit %+v, want %+v", got, want)
+		}
+		wantGone(t, child)
+	})
+}
