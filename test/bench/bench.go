@@ -58,6 +58,7 @@ type Config struct {
 	Starts    int   // processes started per round, default 2000
 	Latencies int   // processes started and stopped one at a time per round, default 300
 	Messages  int   // messages through channels per round, default 1 000 000
+	Tasks     int   // tasks that do nothing per round, default 50 000
 	Lines     int   // lines written by one process per round, default 2 000 000
 	Followers []int // clients that read them at the same time, default 1, 10, 100
 	Objects   int   // objects kept to weigh one, default 100 000
@@ -72,6 +73,7 @@ func (c Config) withDefaults() Config {
 		{&c.Starts, 2000},
 		{&c.Latencies, 300},
 		{&c.Messages, 1_000_000},
+		{&c.Tasks, 50_000},
 		{&c.Lines, 2_000_000},
 		{&c.Objects, 100_000},
 	} {
@@ -108,7 +110,7 @@ func Sections(c Config) []Section {
 		admission(c),
 		lines(c),
 		followers(c),
-		memory(c),
+		weights(c),
 	}
 }
 

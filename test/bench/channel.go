@@ -10,12 +10,20 @@ import (
 func noop(c Config) Section {
 	return Section{
 		Name: "noop",
-		About: fmt.Sprintf("Tasks that do nothing, without HTTP, until they are terminal. The floor sends %s of them through a "+
-			"channel, starts a goroutine for each and hears of its end through a second channel.", number(float64(c.Messages))),
+		About: fmt.Sprintf("%s tasks that do nothing, each in its own slot, without HTTP, until all are terminal. The floor sends %s of them through a "+
+			"channel, starts a goroutine for each and hears of its end through a second channel.", number(float64(c.Tasks)), number(float64(c.Messages))),
 		Probes: []Probe{{
 			Metrics: []Metric{{Name: "goroutines through a channel", Unit: "tasks/s"}},
 			Measure: func(context.Context) ([]float64, error) {
 				return []float64{PerSecond(c.Messages, channelTasks(c.Messages))}, nil
+			},
+		}, {
+			Metrics: []Metric{{
+				Name: "slotd, no-op runner", Unit: "tasks/s", Floor: "goroutines through a channel", Bound: Bound{Min: 20_000},
+			}},
+			Measure: func(ctx context.Context) ([]float64, error) {
+				rate, err := slotdTasks(ctx, c)
+				return []float64{rate}, err
 			},
 		}},
 	}
@@ -48,12 +56,20 @@ const askers = 64
 func admission(c Config) Section {
 	return Section{
 		Name: "admission",
-		About: fmt.Sprintf("One busy slot whose policy is to queue, without HTTP, %d at a time. The floor is one goroutine that "+
-			"owns a FIFO and answers each request on the asker's channel.", askers),
+		About: fmt.Sprintf("%s tasks queued in one busy slot, without HTTP, %d at a time. The floor is one goroutine that "+
+			"owns a FIFO and answers each request on the asker's channel.", number(float64(c.Tasks)), askers),
 		Probes: []Probe{{
 			Metrics: []Metric{{Name: "one goroutine that owns a FIFO", Unit: "admissions/s"}},
 			Measure: func(context.Context) ([]float64, error) {
 				rate, err := channelQueue(c.Messages)
+				return []float64{rate}, err
+			},
+		}, {
+			Metrics: []Metric{{
+				Name: "slotd, one hot slot", Unit: "admissions/s", Floor: "one goroutine that owns a FIFO", Bound: Bound{Min: 10_000},
+			}},
+			Measure: func(ctx context.Context) ([]float64, error) {
+				rate, err := slotdQueue(ctx, c)
 				return []float64{rate}, err
 			},
 		}},

@@ -23,6 +23,14 @@ func lines(c Config) Section {
 				took, err := bareReader(ctx, c)
 				return []float64{PerSecond(c.Lines, took)}, err
 			},
+		}, {
+			Metrics: []Metric{{
+				Name: "slotd, no follower", Unit: "lines/s", Floor: "bare reader to a file", Bound: Bound{OfFloor: 0.7},
+			}},
+			Measure: func(ctx context.Context) ([]float64, error) {
+				took, err := slotdLines(ctx, c)
+				return []float64{PerSecond(c.Lines, took)}, err
+			},
 		}},
 	}
 }

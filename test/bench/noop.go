@@ -1,0 +1,56 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"slotd/actors"
+	"slotd/actors/runner"
+	soltiv1 "slotd/messages/solti/v1"
+)
+
+// slotdTasks runs tasks that do nothing, each in a slot of its own, and returns how many a second became terminal.
+func slotdTasks(ctx context.Context, c Config) (rate float64, err error) {
+	n, err := openNode(c.Dir, actors.Config{Runners: []runner.Runner{idle{}}})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	start := time.Now()
+	ids, err := n.submitAll(ctx, c.Tasks, func(i int) *soltiv1.CreateSpec { return commandSpec(slotName(i), "/bin/true") })
+	if err != nil {
+		return 0, err
+	}
+	err = n.succeeded(ctx, ids)
+	return PerSecond(len(ids), time.Since(start)), err
+}
+
+// slotdQueue queues tasks in one slot behind a holder that does not end, and returns how many a second were admitted.
+func slotdQueue(ctx context.Context, c Config) (rate float64, err error) {
+	n, err := openNode(c.Dir, actors.Config{Runners: []runner.Runner{idle{hold: true}}, SlotQueue: c.Tasks})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	if _, err := n.submit(queued()); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	if _, err := n.submitAll(ctx, c.Tasks, func(int) *soltiv1.CreateSpec { return queued() }); err != nil {
+		return 0, err
+	}
+	took := time.Since(start)
+	if waiting := n.tree.Introspect().GetQueued(); waiting != uint64(c.Tasks) {
+		return 0, fmt.Errorf("%d tasks wait, want %d", waiting, c.Tasks)
+	}
+	return PerSecond(c.Tasks, took), nil
+}
+
+// queued is a task for the one hot slot.
+func queued() *soltiv1.CreateSpec {
+	spec := commandSpec("hot", "/bin/true")
+	spec.Admission = soltiv1.AdmissionStrategy_ADMISSION_STRATEGY_QUEUE
+	return spec
+}
