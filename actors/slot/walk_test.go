@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -53,7 +52,7 @@ type world struct {
 	core Slot
 	seen map[string]int
 
-	trace   []string // the last steps
+	trace   []step // the last ones
 	flights []*flight
 	strict  bool // a failure fails all that was handed to the store before it was heard of
 	durable map[string]place
@@ -70,6 +69,11 @@ type world struct {
 	last     Caller
 	accepted []string
 	drained  bool
+}
+
+type step struct {
+	ev      Event
+	effects []Effect
 }
 
 // place is what the store knows of a task that is not terminal.
@@ -101,7 +105,10 @@ func newWorld(t *testing.T, seed, n uint64) *world {
 
 func (w *world) fatalf(format string, args ...any) {
 	w.t.Helper()
-	w.t.Fatalf("%s: %s; the last steps:\n%s", w.name, fmt.Sprintf(format, args...), strings.Join(w.trace, "\n"))
+	for _, s := range w.trace {
+		w.t.Logf("%T%+v -> %+v", s.ev, s.ev, s.effects)
+	}
+	w.t.Fatalf(w.name+": "+format, args...)
 }
 
 func (w *world) move() {
@@ -177,7 +184,7 @@ func (w *world) submit() {
 // step lets the core decide and hands its records to the store.
 func (w *world) step(ev Event) {
 	effects := w.core.Step(ev)
-	w.trace = append(w.trace[max(0, len(w.trace)-60):], fmt.Sprintf("  %T%+v -> %+v", ev, ev, effects))
+	w.trace = append(w.trace[max(0, len(w.trace)-60):], step{ev, effects})
 	f := &flight{state: "sent"}
 	for _, eff := range effects {
 		switch eff := eff.(type) {

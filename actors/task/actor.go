@@ -1,7 +1,6 @@
 package task
 
 import (
-	"errors"
 	"hash/fnv"
 	"time"
 
@@ -60,6 +59,7 @@ func (a *taskActor) Receive(c actor.Context) {
 		a.start(c)
 	case *actor.Stopping:
 		a.release()
+		a.renounce(c)
 	case *slotdv1.StopTask:
 		a.step(c, stopEvent(msg))
 	case *slotdv1.Granted:
@@ -130,8 +130,8 @@ func (a *taskActor) settle(c actor.Context, done store.Committed) {
 	for _, eff := range ready {
 		a.act(c, eff)
 	}
-	if failed == nil || a.retry != nil || errors.Is(done.Err, store.ErrRefused) {
-		return // a task whose admission was refused is about to be discarded
+	if failed == nil || a.retry != nil {
+		return
 	}
 	a.deps.Logger.Warn("transition not written, will retry", "task_id", a.record.GetId(), "error", done.Err)
 	self, root := c.Self(), c.ActorSystem().Root
@@ -153,6 +153,10 @@ func (a *taskActor) act(c actor.Context, eff Effect) {
 		}
 		c.Request(executor, &slotdv1.Acquire{TaskId: id, Attempt: eff.Attempt})
 	case Start:
+		if a.core.State().Phase != Running { // told to end while its record was on the way
+			a.step(c, Exited{Attempt: eff.Attempt})
+			return
+		}
 		c.Request(executor, &slotdv1.StartAttempt{TaskId: id, Attempt: eff.Attempt, Spec: a.core.spec})
 	case Attach:
 		c.Request(executor, &slotdv1.AttachAttempt{TaskId: id, Attempt: eff.Attempt})
@@ -195,6 +199,13 @@ func (a *taskActor) release() {
 	}
 	if a.retry != nil {
 		a.retry.Stop()
+	}
+}
+
+// renounce gives back the permit that was asked for. Whoever comes after this actor asks anew.
+func (a *taskActor) renounce(c actor.Context) {
+	if s := a.core.State(); a.deps.Permits && s.Phase == Ready {
+		c.Send(a.deps.Executor, &slotdv1.ForgetAttempt{TaskId: a.record.GetId(), Attempt: s.Attempt + 1})
 	}
 }
 

@@ -6,7 +6,9 @@
 // the executor to start, stop and kill attempts.
 //
 // Obligations of whoever performs the effects: a Record is durable before any Start, Forget or Finish that comes after
-// it; Term, Kill and Arm are performed at once. There is one timer: Arm replaces it.
+// it; Term, Kill and Arm are performed at once. So a Term or Kill may overtake the Start it is meant for: an attempt
+// that was told to end before its Start could be performed is not started, but Exited. There is one timer: Arm
+// replaces it.
 //
 // Invariants: 3 (durable before started), 4 (one outcome; a run opened is closed exactly once), 5 (late words).
 package task
@@ -178,8 +180,8 @@ func (t *Task) resumed(now time.Time) []Effect {
 	switch t.state.Phase {
 	case Ready:
 		return []Effect{Acquire{t.state.Attempt + 1}}
-	case Waiting:
-		return []Effect{Arm{t.state.Attempt, Backoff, t.state.Until}}
+	case Waiting: // the old actor may have had no time to let the attempt be forgotten
+		return []Effect{Arm{t.state.Attempt, Backoff, t.state.Until}, Forget{t.state.Attempt}}
 	case Running:
 		return []Effect{Attach{t.state.Attempt}}
 	case Stopping: // the stop may have been lost with the old actor; saying it again does no harm
@@ -191,7 +193,10 @@ func (t *Task) resumed(now time.Time) []Effect {
 }
 
 func (t *Task) granted(now time.Time, ev Granted) []Effect {
-	if t.state.Phase != Ready || ev.Attempt != t.state.Attempt+1 {
+	switch {
+	case ev.Attempt == t.state.Attempt:
+		return nil // said twice: the permit is in use, or has gone back with the attempt
+	case t.state.Phase != Ready || ev.Attempt != t.state.Attempt+1:
 		return []Effect{Forget(ev)} // a permit that nobody wants any more goes back
 	}
 	t.state.Attempt = ev.Attempt
