@@ -313,3 +313,32 @@ func TestKillSucceedsOnceDescriptorsAreFreeAgain(t *testing.T) {
 		wantGone(t, child)
 	})
 }
+
+func TestRunningAttemptsHoldNoThreads(t *testing.T) {
+	r := open(t, Config{})
+	const attempts = 200
+	exits := make(chan runner.Exit, attempts)
+	var all []runner.Process
+	for number := range uint32(attempts) {
+		p, err := r.Start(t.Context(), runner.Attempt{
+			TaskID: "tsk_1", Number: number, Spec: commandSpec("sleep", "1000"),
+			Stdout: runnertest.NewSink(), Stderr: runnertest.NewSink(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+		go func() { exits <- p.Wait() }()
+	}
+	if threads := len(glob(t, "/proc/self/task/*")); threads > attempts/4 {
+		t.Errorf("%d threads for %d attempts", threads, attempts)
+	}
+	for _, p := range all {
+		p.Kill()
+	}
+	for range all {
+		if got, want := <-exits, (runner.Exit{Signal: 9}); got != want {
+			t.Errorf("exit %+v, want %+v", got, want)
+		}
+	}
+}
