@@ -160,7 +160,7 @@ func (h *hub) append(hd *header, frame []byte) (*segment, error) {
 	if h.current == nil {
 		return h.create(hd, frame)
 	}
-	if n, err := h.file.Write(frame); err != nil {
+	if n, err := h.logs.write(h.file, frame); err != nil {
 		if n > 0 {
 			err = errors.Join(err, h.file.Truncate(s.size))
 		}
@@ -200,7 +200,7 @@ func (h *hub) create(hd *header, frame []byte) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := file.Write(data); err != nil {
+	if _, err := h.logs.write(file, data); err != nil {
 		return nil, errors.Join(err, file.Close(), os.Remove(s.path))
 	}
 	h.current, h.file = s, file

@@ -62,7 +62,7 @@ func unknownID(s string) error {
 // silentNumber is the number that the run-started or run-finished of an attempt has as long as the task has not printed
 // a line: 1, 2 for the first attempt, 3, 4 for the second.
 func silentNumber(k kind, attempt uint32) uint64 {
-	if k == kindStarted {
+	if k == kindStarted && attempt > 0 {
 		return 2*uint64(attempt) - 1
 	}
 	return 2 * uint64(attempt)

@@ -82,6 +82,7 @@ type Logs struct {
 	epoch      uint64 // of what this life writes
 	retryAfter time.Duration
 	now        func() time.Time
+	write      func(*os.File, []byte) (int, error)
 
 	cache       *cache
 	descriptors descriptors
@@ -112,6 +113,7 @@ func Open(config Config, logger hclog.Logger) (*Logs, error) {
 		epoch:       uint64(time.Now().UnixMilli()),
 		retryAfter:  defaultRetryAfter,
 		now:         time.Now,
+		write:       (*os.File).Write,
 		cache:       newCache(config.CacheBytes),
 		descriptors: descriptors{limit: config.OpenFiles},
 		hubs:        make(map[string]*hub),

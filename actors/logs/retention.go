@@ -161,7 +161,7 @@ func (l *Logs) orphan(id string) {
 	h := l.hubs[id]
 	l.mu.Unlock()
 	if h == nil {
-		l.removeFolder(id)
+		l.deleteFolder(id) // it was not counted
 	}
 }
 
@@ -224,14 +224,19 @@ func (h *hub) drop() {
 
 // removeFolder deletes what a task has on the disk.
 func (l *Logs) removeFolder(id string) {
-	dir := filepath.Join(l.config.Dir, id)
-	bytes, segments := folderSize(dir)
-	if err := os.RemoveAll(dir); err != nil {
-		l.logger.Warn("cannot delete the log of a task", "task_id", id, "error", err)
-		return
+	bytes, segments := folderSize(filepath.Join(l.config.Dir, id))
+	if l.deleteFolder(id) {
+		l.bytes.Add(-bytes)
+		l.segments.Add(-segments)
 	}
-	l.bytes.Add(-bytes)
-	l.segments.Add(-segments)
+}
+
+func (l *Logs) deleteFolder(id string) bool {
+	err := os.RemoveAll(filepath.Join(l.config.Dir, id))
+	if err != nil {
+		l.logger.Warn("cannot delete the log of a task", "task_id", id, "error", err)
+	}
+	return err == nil
 }
 
 // unlink deletes one segment.

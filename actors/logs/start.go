@@ -245,17 +245,19 @@ func (h *hub) resolve(id eventID) (uint64, bool) {
 	case h.live && id.epoch == h.epoch && id.number >= h.next:
 		return 0, false
 	}
-	// What a later life wrote is news to this client, whatever its number: the end of the life it knows may be lost.
-	after := min(id.number+1, h.next)
+	// What a later life wrote is news to this client, whatever its number: the end of the life it knows may be lost. But
+	// the run-started of the attempt it knows is not, and has at least the number of a silent task.
+	after := id.number + 1
 	if h.live && id.epoch < h.epoch {
 		after = min(after, h.base)
 	}
 	for _, s := range h.segments {
 		if s.epoch > id.epoch {
-			return min(after, s.first), true
+			after = min(after, s.first)
+			break
 		}
 	}
-	return after, true
+	return min(max(after, silentNumber(kindStarted, id.attempt)+1), h.next), true
 }
 
 // rewind returns the number of the event with which the last lines before end begin that pass the filter; 1 if there are
