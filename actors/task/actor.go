@@ -202,9 +202,11 @@ func (a *taskActor) release() {
 	}
 }
 
-// renounce gives back the permit that was asked for. Whoever comes after this actor asks anew.
+// renounce gives back the permit that was asked for, also when its Forget still waits for a commit. Whoever comes after
+// this actor asks anew.
 func (a *taskActor) renounce(c actor.Context) {
-	if s := a.core.State(); a.deps.Permits && s.Phase == Ready {
+	s := a.core.State()
+	if a.deps.Permits && (s.Phase == Ready || s.Phase == Finished && !a.pipeline.Idle()) {
 		c.Send(a.deps.Executor, &slotdv1.ForgetAttempt{TaskId: a.record.GetId(), Attempt: s.Attempt + 1})
 	}
 }

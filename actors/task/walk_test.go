@@ -66,7 +66,9 @@ type world struct {
 	timer    *Arm
 	stops    []Stop // what the slot has told the task, and tells it again when it is rebuilt
 	outcome  *Finish
-	trace    []step
+
+	restopped bool
+	trace     []step
 }
 
 // step is one line of the story that a failure tells.
@@ -332,8 +334,8 @@ func (w *world) judge(s State) {
 		w.fatalf("%v after %d failures in a row, at most %d", s.Shown.Reason, row, longest)
 	}
 	i := slices.IndexFunc(w.stops, func(stop Stop) bool { return stop.Cause != messages.ReasonShutdown })
-	if i < 0 && len(w.stops) > 0 {
-		i = 0
+	if len(w.stops) > 0 && (i < 0 || w.restopped && w.stops[0].Cause == s.Shown.Reason) {
+		i = 0 // told one by one, a rebuilt task between attempts ends with the first it hears
 	}
 	if i >= 0 && (s.Shown.Reason != w.stops[i].Cause || s.Shown.Status != soltiv1.TaskStatus_TASK_STATUS_CANCELED) {
 		w.fatalf("ends %v (%v) though it was told %v", s.Shown.Status, s.Shown.Reason, w.stops)
@@ -490,7 +492,7 @@ func (w *world) stopped(stop Stop) {
 // rebuild makes the core again from the store, which may have written what it was handed. A reboot takes the executor
 // along.
 func (w *world) rebuild(reboot bool) {
-	if s := w.core.State(); s.Phase == Ready && !reboot {
+	if s := w.core.State(); !reboot && (s.Phase == Ready || s.Phase == Finished && len(w.flights) > 0) {
 		w.forget(s.Attempt + 1) // the old actor's last words
 	}
 	for _, f := range w.flights {
@@ -508,6 +510,7 @@ func (w *world) rebuild(reboot bool) {
 	w.core = New(w.spec, w.durable, w.rand.Uint64())
 	w.step(Resumed{})
 	for _, stop := range w.stops {
+		w.restopped = true
 		w.step(stop)
 	}
 }
