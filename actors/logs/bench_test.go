@@ -28,7 +28,6 @@ func produce(b *testing.B, n int) *os.File {
 	line := append(bytes.Repeat([]byte("x"), lineBytes), '\n')
 	chunk := bytes.Repeat(line, 648)
 	go func() {
-		defer w.Close()
 		for left := n; left > 0; {
 			k := min(left, 648)
 			if _, err := w.Write(chunk[:k*len(line)]); err != nil {
@@ -36,6 +35,9 @@ func produce(b *testing.B, n int) *os.File {
 				return
 			}
 			left -= k
+		}
+		if err := w.Close(); err != nil {
+			b.Error(err)
 		}
 	}()
 	return r
@@ -50,7 +52,7 @@ func BenchmarkFloor(b *testing.B) {
 			b.Fatal(err)
 		}
 		in, out := bufio.NewReaderSize(r, 1<<16), bufio.NewWriterSize(f, 1<<16)
-		var head [12]byte
+		head := make([]byte, 12, 12+lineBytes)
 		lines := 0
 		for {
 			line, err := in.ReadSlice('\n')
@@ -60,10 +62,11 @@ func BenchmarkFloor(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			binary.LittleEndian.PutUint64(head[:], uint64(time.Now().UnixMilli()))
+			binary.LittleEndian.PutUint64(head, uint64(time.Now().UnixMilli()))
 			binary.LittleEndian.PutUint32(head[8:], uint32(len(line)-1))
-			out.Write(head[:])
-			out.Write(line[:len(line)-1])
+			if _, err := out.Write(append(head, line[:len(line)-1]...)); err != nil {
+				b.Fatal(err)
+			}
 			lines++
 		}
 		if err := errors.Join(out.Flush(), f.Close(), r.Close()); err != nil || lines != benchLines {

@@ -3,9 +3,8 @@ package logs
 import (
 	"sync"
 
-	slotdv1 "slotd/messages/slotd/v1"
-
 	"slotd/messages"
+	slotdv1 "slotd/messages/slotd/v1"
 )
 
 // block is a frame in memory, shared by every reader: it never changes, and each encoding of it is made once.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -49,15 +50,15 @@ func (h *hub) loadSegments() ([]*segment, error) {
 	}
 	var segments []*segment
 	var trouble error
-	for i := len(paths) - 1; i >= 0; i-- {
+	for _, path := range slices.Backward(paths) {
 		read := readPreface
 		if len(segments) == 0 {
 			read = scanFile
 		}
-		s, err := read(paths[i])
+		s, err := read(path)
 		switch {
 		case errors.Is(err, errPreface):
-			trouble = errors.Join(trouble, fmt.Errorf("%s: %w", paths[i], err), setAside(paths[i]))
+			trouble = errors.Join(trouble, fmt.Errorf("%s: %w", path, err), setAside(path))
 			continue
 		case err != nil:
 			trouble = errors.Join(trouble, err)

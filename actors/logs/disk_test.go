@@ -278,7 +278,8 @@ func TestAllLogsTogetherAreBounded(t *testing.T) {
 		for _, n := range sizes() {
 			sum += n * 1000
 		}
-		if got := h.logs.Stats().Bytes; got > 1<<20+64<<10 || got < sum || got > sum+5000 {
+		const apart = 64 << 10 // what was written or deleted while the disk was measured
+		if got := h.logs.Stats().Bytes; got > 1<<20+apart || got < sum-apart || got > sum+apart {
 			t.Errorf("the account says %d, the disk %d", got, sum)
 		}
 	}

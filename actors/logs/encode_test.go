@@ -12,9 +12,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
-	soltiv1 "slotd/messages/solti/v1"
-
 	"slotd/messages"
+	soltiv1 "slotd/messages/solti/v1"
 )
 
 func TestFramesOfTextEventStream(t *testing.T) {
@@ -51,18 +50,22 @@ id: 0-5-3
 data: {"type":"runStarted","attempt":3,"startedAt":1}
 
 `},
-		{"run-finished, exit code", finishedBlock(9, 40, 1, 0, 1712750400456, finish{exitCode: &code}).encoded(messages.EncodeSSE),
+		{
+			"run-finished, exit code", finishedBlock(9, 40, 1, 0, 1712750400456, finish{exitCode: &code}).encoded(messages.EncodeSSE),
 			`event: run-finished
 id: 14-9-1
 data: {"type":"runFinished","attempt":1,"exitCode":0,"finishedAt":1712750400456}
 
-`},
-		{"run-finished, signal", finishedBlock(9, 40, 1, 0, 3, finish{signal: &signal}).encoded(messages.EncodeSSE),
+`,
+		},
+		{
+			"run-finished, signal", finishedBlock(9, 40, 1, 0, 3, finish{signal: &signal}).encoded(messages.EncodeSSE),
 			`event: run-finished
 id: 14-9-1
 data: {"type":"runFinished","attempt":1,"signal":9,"finishedAt":3}
 
-`},
+`,
+		},
 		{"run-finished, neither", finishedBlock(9, 40, 1, 0, 3, finish{}).encoded(messages.EncodeSSE), `event: run-finished
 id: 14-9-1
 data: {"type":"runFinished","attempt":1,"finishedAt":3}
@@ -209,8 +212,7 @@ func TestEventIDs(t *testing.T) {
 		"1-1-4294967296", strings.Repeat("9", 10000), "\xff-1-1",
 	} {
 		_, err := parseID(s)
-		var invalid *messages.InvalidError
-		if !errors.As(err, &invalid) || len(err.Error()) > 400 {
+		if _, ok := errors.AsType[*messages.InvalidError](err); !ok || len(err.Error()) > 400 {
 			t.Errorf("%.40q: %v", s, err)
 		}
 	}

@@ -27,12 +27,12 @@ const (
 
 // appendProto adds the events of a block from that number on, each an OutputEventProto after a varint of its length.
 func appendProto(dst []byte, b *block, from uint64) []byte {
-	var inner, name []byte
+	var inner []byte
 	switch b.kind {
 	case kindStarted:
 		inner = appendUint(inner, fieldAttempt, uint64(b.attempt))
 		inner = appendUint(inner, fieldStartedAt, uint64(b.started))
-		return appendMessage(dst, fieldStarted, inner, b.id(b.first).append(name))
+		return appendMessage(dst, fieldStarted, inner, b.id(b.first).append(nil))
 	case kindFinished:
 		how := cutFinish(b.payload)
 		inner = appendUint(inner, fieldAttempt, uint64(b.attempt))
@@ -43,8 +43,14 @@ func appendProto(dst []byte, b *block, from uint64) []byte {
 		if how.signal != nil {
 			inner = appendOptional(inner, fieldSignal, *how.signal)
 		}
-		return appendMessage(dst, fieldFinished, inner, b.id(b.first).append(name))
+		return appendMessage(dst, fieldFinished, inner, b.id(b.first).append(nil))
+	default:
+		return appendProtoChunks(dst, b, from)
 	}
+}
+
+func appendProtoChunks(dst []byte, b *block, from uint64) []byte {
+	var inner, name []byte
 	payload := b.payload
 	for n := b.first; len(payload) > 0; n++ {
 		line, truncated, rest, err := cutLine(payload)

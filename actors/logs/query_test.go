@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-
 	"strconv"
 	"testing"
 
@@ -105,8 +104,7 @@ func TestIDsOfOtherTasksAreRefused(t *testing.T) {
 	h := story(t)
 	for _, id := range []string{"garbage", "0-0-1", "1-0-1", "1-12-3", "2-1-1", "0-12-1", "1-999999999999-3"} {
 		_, err := h.logs.Open(t.Context(), taskID, query(after(id)), h.task)
-		var invalid *messages.InvalidError
-		if !errors.As(err, &invalid) {
+		if _, ok := errors.AsType[*messages.InvalidError](err); !ok {
 			t.Errorf("%s: %v", id, err)
 		}
 	}

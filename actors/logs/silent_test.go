@@ -9,9 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	slotdv1 "slotd/messages/slotd/v1"
-
 	"slotd/messages"
+	slotdv1 "slotd/messages/slotd/v1"
 )
 
 func TestASilentTaskMakesNoFile(t *testing.T) {

@@ -7,9 +7,8 @@ import (
 	"math"
 	"slices"
 
-	slotdv1 "slotd/messages/slotd/v1"
-
 	"slotd/messages"
+	slotdv1 "slotd/messages/slotd/v1"
 )
 
 // Task is what a reader asks the rest of the node about the task it reads.

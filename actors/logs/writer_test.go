@@ -108,9 +108,11 @@ func TestLinesAreCutTheSameWhateverTheReads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer f.Close()
 			if n, err := io.Copy(w, f); n != int64(len(in)) || err != nil {
 				t.Fatal(n, err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
 			}
 		},
 	}
