@@ -1,89 +1,76 @@
 package catalog
 
-import (
-	"slices"
-	"sort"
-	"strings"
+import "slices"
 
-	"github.com/tidwall/btree"
-)
-
-// smallest is the number of entries from which an index is a tree. A slot with a single task costs eight bytes.
-const smallest = 64
+// few is up to how many entries an index is a plain slice: a slot with a single task costs eight bytes.
+const few = 64
 
 // index is a set of entries in id order that knows the place of each. Its zero value is empty.
 type index struct {
-	few  []*entry // when there is no tree
-	tree *btree.BTreeG[*entry]
+	small []*entry
+	large *series // in place of small
 }
 
 func (x *index) len() int {
-	if x.tree != nil {
-		return x.tree.Len()
+	if x.large != nil {
+		return x.large.size
 	}
-	return len(x.few)
+	return len(x.small)
 }
 
 func (x *index) add(e *entry) {
-	if x.tree == nil && len(x.few) < smallest {
-		if i, found := x.find(e.id); !found {
-			x.few = slices.Insert(x.few, i, e)
-		}
+	if x.large != nil {
+		x.large.add(e)
 		return
 	}
-	if x.tree == nil {
-		x.tree = btree.NewBTreeGOptions(func(a, b *entry) bool { return a.id < b.id }, btree.Options{NoLocks: true})
-		for _, e := range x.few {
-			x.tree.Load(e)
-		}
-		x.few = nil
+	i, found := findIn(x.small, e.id)
+	if found {
+		return
 	}
-	x.tree.Load(e) // quick for the greatest id, which is nearly always the case
+	if x.small = slices.Insert(x.small, i, e); len(x.small) > few {
+		x.small, x.large = nil, newSeries(x.small)
+	}
 }
 
 func (x *index) remove(e *entry) {
-	if x.tree != nil {
-		if x.tree.Delete(e); x.tree.Len() == 0 {
-			x.tree = nil
+	if x.large != nil {
+		if x.large.remove(e); x.large.size == 0 {
+			x.large = nil
 		}
 		return
 	}
-	if i, found := x.find(e.id); found {
-		if x.few = slices.Delete(x.few, i, i+1); len(x.few) == 0 {
-			x.few = nil
+	if i, found := findIn(x.small, e.id); found {
+		if x.small = slices.Delete(x.small, i, i+1); len(x.small) == 0 {
+			x.small = nil
 		}
 	}
 }
 
-func (x *index) find(id string) (i int, found bool) {
-	return slices.BinarySearchFunc(x.few, id, func(e *entry, id string) int { return strings.Compare(e.id, id) })
-}
-
-func (x *index) at(i int) *entry {
-	if x.tree != nil {
-		e, _ := x.tree.GetAt(i)
-		return e
+// at returns the entry at a place, 0 ≤ place < len.
+func (x *index) at(place int) *entry {
+	if x.large != nil {
+		return x.large.at(place)
 	}
-	return x.few[i]
+	return x.small[place]
 }
 
 // rank is the number of entries before id.
 func (x *index) rank(id string) int {
-	if x.tree == nil {
-		i, _ := x.find(id)
-		return i
+	if x.large != nil {
+		return x.large.rank(id)
 	}
-	return sort.Search(x.tree.Len(), func(i int) bool { return x.at(i).id >= id })
+	place, _ := findIn(x.small, id)
+	return place
 }
 
 // ascend yields the entries from id on, until yield returns false.
 func (x *index) ascend(id string, yield func(*entry) bool) {
-	if x.tree != nil {
-		x.tree.Ascend(&entry{id: id}, yield)
+	if x.large != nil {
+		x.large.ascend(id, yield)
 		return
 	}
-	i, _ := x.find(id)
-	for _, e := range x.few[i:] {
+	i, _ := findIn(x.small, id)
+	for _, e := range x.small[i:] {
 		if !yield(e) {
 			return
 		}
@@ -92,16 +79,16 @@ func (x *index) ascend(id string, yield func(*entry) bool) {
 
 // descend yields the entries from id on backwards.
 func (x *index) descend(id string, yield func(*entry) bool) {
-	if x.tree != nil {
-		x.tree.Descend(&entry{id: id}, yield)
+	if x.large != nil {
+		x.large.descend(id, yield)
 		return
 	}
-	i, found := x.find(id)
+	i, found := findIn(x.small, id)
 	if !found {
 		i--
 	}
 	for ; i >= 0; i-- {
-		if !yield(x.few[i]) {
+		if !yield(x.small[i]) {
 			return
 		}
 	}

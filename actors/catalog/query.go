@@ -35,8 +35,7 @@ func (c *Catalog) row(id string) row {
 	if e == nil {
 		return row{}
 	}
-	var p positions
-	return p.row(e)
+	return rowOf(e)
 }
 
 // Tasks returns the page that the query asks for, in id order, and the number of all matches. With Newest the offset
@@ -148,10 +147,9 @@ func page(q messages.Query, x *index) (rows []row, total int) {
 	if from >= to {
 		return nil, total
 	}
-	var p positions
 	rows = make([]row, 0, to-from)
 	x.ascend(x.at(from).id, func(e *entry) bool {
-		rows = append(rows, p.row(e))
+		rows = append(rows, rowOf(e))
 		return len(rows) < to-from
 	})
 	return rows, total
@@ -185,7 +183,6 @@ func (c *Catalog) scan(q messages.Query, x *index) (rows []row, total int) {
 
 // portion looks at the next entries and says whether there are more.
 func (s *scan) portion() (more bool) {
-	var p positions
 	left := portion
 	s.walk(s.from, func(e *entry) bool {
 		switch {
@@ -201,7 +198,7 @@ func (s *scan) portion() (more bool) {
 		s.last = e.id
 		if matches(s.query, e) {
 			if s.total >= s.query.Offset && len(s.rows) < s.query.Limit {
-				s.rows = append(s.rows, p.row(e))
+				s.rows = append(s.rows, rowOf(e))
 			}
 			s.total++
 		}

@@ -73,45 +73,19 @@ func due(rec *slotdv1.TaskRecord) int64 {
 	}
 }
 
-// positions finds places in queues. It remembers the last place in each queue, since most questions are about the next
-// one, and is good for as long as the catalog is locked. Its zero value is ready.
-type positions struct{ last map[*lane]int }
+// rowOf must be called under the catalog's lock.
+func rowOf(e *entry) row { return row{rec: e.rec, spec: e.spec, position: e.position()} }
 
-func (p *positions) row(e *entry) row {
-	return row{rec: e.rec, spec: e.spec, position: p.of(e)}
-}
-
-func (p *positions) of(e *entry) uint32 {
+// position is the place of a task in its slot's queue, 1 = next; 0 when it is not queued.
+func (e *entry) position() uint32 {
 	if e.rec.GetRole() != slotdv1.Role_ROLE_QUEUED || isTerminal(e.rec) {
 		return 0
 	}
-	place := p.rank(e) + 1
-	for _, other := range []*entry{e.lane.holder, e.lane.replacement} {
+	place := e.lane.active.rank(e.id) + 1
+	for _, other := range [...]*entry{e.lane.holder, e.lane.replacement} {
 		if other != nil && other.id < e.id {
 			place--
 		}
 	}
 	return uint32(place)
-}
-
-// rank is the place of e among the unfinished tasks of its slot.
-func (p *positions) rank(e *entry) int {
-	x := &e.lane.active
-	if x.tree == nil {
-		return x.rank(e.id)
-	}
-	if last, ok := p.last[e.lane]; ok {
-		for _, i := range []int{last + 1, last - 1} {
-			if i >= 0 && i < x.len() && x.at(i) == e {
-				p.last[e.lane] = i
-				return i
-			}
-		}
-	}
-	if p.last == nil {
-		p.last = map[*lane]int{}
-	}
-	i := x.rank(e.id)
-	p.last[e.lane] = i
-	return i
 }

@@ -76,8 +76,7 @@ func (c *Catalog) wake(id string) {
 		return
 	}
 	e := c.tasks[id]
-	var p positions
-	now := p.row(e)
+	now := rowOf(e)
 	c.keepWaiting(id, func(w *waiter) bool {
 		if !w.want.holds(e.rec) {
 			return true
