@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"slotd/gateway/rest"
-	"slotd/messages"
+	slotdv1 "slotd/messages/slotd/v1"
 )
 
 func TestUnknownRoutesAndMethods(t *testing.T) {
@@ -163,6 +163,33 @@ func TestABodyOverTheLimitSeesTheAnswer(t *testing.T) {
 	n.do("POST", "/nowhere", strings.Repeat(" ", rest.MaxBody)).refuses(t, 404, "NotFound", "/nowhere")
 }
 
+func TestAClientThatReadsOnlyAfterSendingSeesTheAnswer(t *testing.T) {
+	n := start(t, rest.Config{})
+	for _, c := range []struct {
+		head   string
+		size   int
+		status int
+	}{
+		{"POST /api/v1/tasks HTTP/1.1\r\nContent-Type: application/json", rest.MaxBody + 1<<20, http.StatusRequestEntityTooLarge},
+		{"POST /api/v1/tasks HTTP/1.1", rest.MaxBody, http.StatusUnsupportedMediaType},
+		{"PUT /api/v1/tasks HTTP/1.1", rest.MaxBody, http.StatusMethodNotAllowed},
+	} {
+		head := fmt.Sprintf("%s\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n", c.head, c.size)
+		conn := dial(t, n, "")
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			if err := tcp.SetWriteBuffer(256 << 10); err != nil { // the kernel would hold the whole body otherwise
+				t.Fatal(err)
+			}
+		}
+		if _, err := io.WriteString(conn, head+strings.Repeat(" ", c.size)); err != nil {
+			t.Fatalf("%s: send: %v", c.head, err)
+		}
+		if status := readStatus(t, conn); status != c.status {
+			t.Errorf("%s: got %d, want %d", c.head, status, c.status)
+		}
+	}
+}
+
 func TestAClientThatAsksFirstIsNotMadeToSend(t *testing.T) {
 	n := start(t, rest.Config{})
 	c := dial(t, n, fmt.Sprintf("POST /api/v1/tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", rest.MaxBody+1))
@@ -235,7 +262,7 @@ func TestSlowHeadersAndSilentConnectionsAreCut(t *testing.T) {
 
 func TestAKeptConnectionOutlivesItsLastDeadline(t *testing.T) {
 	n := start(t, rest.Config{WriteTimeout: 200 * time.Millisecond})
-	n.answers(messages.Reject(messages.LabelTaskNotFound, "no", 0))
+	n.answers(&slotdv1.TaskEnded{})
 	c := dial(t, n, "")
 	reader := bufio.NewReader(c)
 	for _, request := range []string{"GET /healthz", "DELETE /api/v1/tasks/x", "GET /nowhere"} {
