@@ -41,7 +41,7 @@ type Config struct {
 	MaxTasks    int             // tasks not yet terminal; default 1 000 000
 	Retain      time.Duration   // how long terminal tasks are kept; default 24 h
 	RetainTasks int             // how many terminal tasks are kept; default 100 000
-	IdleAfter   time.Duration   // how long an idle slot stays in memory; default 10 s
+	IdleAfter   time.Duration   // how long an idle slot stays in memory; default 1 s
 	Logger      hclog.Logger    // default: none
 }
 
@@ -65,7 +65,7 @@ func (c Config) withDefaults() Config {
 		c.RetainTasks = 100_000
 	}
 	if c.IdleAfter == 0 {
-		c.IdleAfter = 10 * time.Second
+		c.IdleAfter = time.Second
 	}
 	if c.Logger == nil {
 		c.Logger = hclog.NewNullLogger()
@@ -132,7 +132,7 @@ func Start(cfg Config) (*Tree, error) {
 			return slog.New(runtimeLog{logger: logger.Named("runtime")})
 		}),
 		actor.WithDeadLetterRequestLogging(false),
-		actor.WithDeadLetterThrottleInterval(10*time.Millisecond), // its goroutine outlives Shutdown by as much
+		actor.WithDeadLetterThrottleInterval(time.Millisecond), // its goroutine outlives Shutdown by as much
 	)
 	t.system.EventStream.Subscribe(func(event any) {
 		if _, lost := event.(*actor.DeadLetterEvent); lost {

@@ -31,10 +31,14 @@ func (r *Router) Infos() []Info { return r.infos }
 
 // Pick returns the runner for a spec, or the rejection that its submitter gets.
 func (r *Router) Pick(spec *soltiv1.CreateSpec) (Runner, *slotdv1.Rejection) {
-	kind, selector := KindOf(spec), messages.SelectorOf(spec.GetRunnerSelector())
+	kind := messages.KindName(spec)
+	var selector messages.Selector
+	if asked := spec.GetRunnerSelector(); asked != nil {
+		selector = messages.SelectorOf(asked)
+	}
 	var lacking *slotdv1.Rejection
 	for i, info := range r.infos {
-		if info.Kind != kind || !selector.Matches(info.Labels) {
+		if info.Kind != kind || (!selector.Empty() && !selector.Matches(info.Labels)) {
 			continue
 		}
 		if missing := unenforceable(spec.GetLimits(), info); missing != "" {
@@ -66,20 +70,6 @@ func (r *Router) kinds() string {
 		return "no runner at all"
 	}
 	return "only " + strings.Join(kinds, ", ")
-}
-
-// KindOf names the kind of a spec: subprocess, wasm or container.
-func KindOf(spec *soltiv1.CreateSpec) string {
-	switch spec.GetKind().GetKind().(type) {
-	case *soltiv1.TaskKind_Subprocess:
-		return "subprocess"
-	case *soltiv1.TaskKind_Wasm:
-		return "wasm"
-	case *soltiv1.TaskKind_Container:
-		return "container"
-	default:
-		return "unknown"
-	}
 }
 
 // unenforceable lists the limits that are asked for and not offered.

@@ -30,12 +30,6 @@ type Deps struct {
 	Logger     hclog.Logger
 }
 
-// How long a failed actor of a task stays away: the delay doubles with each failure.
-const (
-	recallDelay    = 50 * time.Millisecond
-	maxRecallDelay = 30 * time.Second
-)
-
 // Resident is a task of the slot that is not terminal.
 type Resident struct {
 	Record *slotdv1.TaskRecord
@@ -122,6 +116,7 @@ func (a *slotActor) Receive(c actor.Context) {
 		a.step(c, Clear{Caller: a.caller(c, false), Holder: msg.GetHolder()})
 	case *slotdv1.Drain:
 		a.received++
+		a.wake() // an idle slot need not wait any longer
 		a.step(c, Drain{Grace: time.Duration(msg.GetGraceMs()) * time.Millisecond})
 	case *slotdv1.TaskFinished:
 		a.finished(c, msg)
@@ -397,51 +392,6 @@ func (t *tenant) heard(msg *slotdv1.StopTask) bool {
 	})
 }
 
-// terminated: a holder's actor that ends without an outcome has failed, and is made again from the store. Its attempt
-// goes on meanwhile.
-func (a *slotActor) terminated(c actor.Context, msg *actor.Terminated) {
-	id := a.pids[msg.Who.GetId()]
-	delete(a.pids, msg.Who.GetId())
-	t := a.tenants[id]
-	if t == nil {
-		return
-	}
-	t.pid = nil
-	if t.outcome == nil {
-		a.deps.Logger.Error("task actor failed, rebuilding it", "task_id", id, "slot", a.name)
-		a.step(c, Died{id})
-	}
-}
-
-func (a *slotActor) recallLater(c actor.Context, id string) {
-	t := a.tenants[id]
-	wait := min(recallDelay<<min(t.deaths, 16), maxRecallDelay)
-	t.deaths++
-	self, root := c.Self(), c.ActorSystem().Root
-	t.recall = time.AfterFunc(wait, func() { root.Send(self, &recall{id}) })
-}
-
-func (a *slotActor) recall(c actor.Context, id string) {
-	if t := a.tenants[id]; t == nil || t.outcome != nil { // its last word came after the news of its end
-		return
-	}
-	self, root := c.Self(), c.ActorSystem().Root
-	a.deps.Record(id, func(record *slotdv1.TaskRecord, err error) { root.Send(self, &recalled{id, record, err}) })
-}
-
-func (a *slotActor) recalled(c actor.Context, msg *recalled) {
-	t := a.tenants[msg.task]
-	switch {
-	case t == nil || t.pid != nil || t.outcome != nil:
-	case msg.err != nil:
-		a.deps.Logger.Error("task not read back, will retry", "task_id", msg.task, "slot", a.name, "error", msg.err)
-		a.recallLater(c, msg.task)
-	default:
-		t.record = msg.record
-		a.spawn(c, msg.task)
-	}
-}
-
 // rest arms the idle timer while there is nothing to do, and stops it when there is.
 func (a *slotActor) rest(c actor.Context) {
 	if a.pipeline.Idle() {
@@ -450,6 +400,7 @@ func (a *slotActor) rest(c actor.Context) {
 	idle := a.core.Phase() == Idle && a.pipeline.Idle()
 	switch {
 	case idle && a.idle == nil:
+		a.shed()
 		wait := a.deps.IdleAfter
 		if a.core.draining {
 			wait = 0
@@ -458,8 +409,24 @@ func (a *slotActor) rest(c actor.Context) {
 		self, root, generation := c.Self(), c.ActorSystem().Root, a.generation
 		a.idle = time.AfterFunc(wait, func() { root.Send(self, &idled{generation}) })
 	case !idle && a.idle != nil:
+		a.wake()
+	}
+}
+
+func (a *slotActor) wake() {
+	if a.idle != nil {
 		a.idle.Stop()
 		a.idle = nil
+	}
+}
+
+// shed gives back the memory of busier times.
+func (a *slotActor) shed() {
+	if len(a.tenants)+len(a.callers) == 0 {
+		a.tenants, a.callers, a.keys = make(map[string]*tenant), make(map[Caller]caller), nil
+	}
+	if len(a.pids) == 0 {
+		a.pids = make(map[string]string)
 	}
 }
 
