@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -54,9 +55,15 @@ func (a *app) logsVerb() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		s := newSink(a)
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		s := newSink(a, cancel)
 		s.stamps, s.json = stamps, a.output != formatTable
-		return errors.Join(a.printLogs(ctx, c, s, ids, opt), s.close())
+		err = a.printLogs(ctx, c, s, ids, opt)
+		if written := s.close(); written != nil {
+			return fmt.Errorf("write the log: %w", written)
+		}
+		return err
 	})
 	return cmd
 }

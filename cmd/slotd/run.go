@@ -145,7 +145,9 @@ func (r *running) stop(ctx context.Context, id string, count int) {
 		r.app.talk("canceling %s; once more kills it", id)
 	} else {
 		r.app.talk("killing %s", id)
-		cancel = func(ctx context.Context, id string) (*soltiv1.TaskData, error) { return r.client.CancelWithin(ctx, id, 0) }
+		cancel = func(ctx context.Context, id string) (*soltiv1.TaskData, error) {
+			return r.client.CancelWithin(ctx, id, 0)
+		}
 	}
 	r.asked.Go(func() {
 		if _, err := cancel(ctx, id); err != nil && ctx.Err() == nil {
@@ -164,18 +166,17 @@ const (
 // follow writes the task's output until it is terminal. Output that cannot be written cancels the task: nobody is left
 // to read it.
 func (r *running) follow(ctx context.Context, id string) (*soltiv1.TaskData, error) {
-	s := newSink(r.app)
+	reading, unwritten := context.WithCancelCause(ctx)
+	defer unwritten(nil)
+	s := newSink(r.app, unwritten)
 	opt := client.LogOptions{Tail: client.TailAll, Follow: true}
 	for {
-		written, err := r.print(ctx, s, id, &opt)
-		if written == nil && err == nil {
-			written = s.close()
-		}
-		if written != nil {
+		err := r.print(reading, s, id, &opt)
+		if written := s.close(); written != nil {
 			return r.unread(ctx, id, written)
 		}
 		if err != nil {
-			return nil, errors.Join(r.lost(id, err), s.close())
+			return nil, r.lost(id, err)
 		}
 		task, err := r.client.GetWait(ctx, id, client.Terminal, settleTime)
 		if err != nil {
@@ -193,19 +194,19 @@ func (r *running) follow(ctx context.Context, id string) (*soltiv1.TaskData, err
 }
 
 // print writes the events of one log stream and remembers where it ended.
-func (r *running) print(ctx context.Context, s *sink, id string, opt *client.LogOptions) (written, err error) {
+func (r *running) print(ctx context.Context, s *sink, id string, opt *client.LogOptions) error {
 	for event, err := range r.client.Logs(ctx, id, *opt) {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if event.GetId() != "" {
 			opt.After = event.GetId()
 		}
 		if err := s.event("", event); err != nil {
-			return err, nil
+			return err
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // unread ends a task whose output cannot be written. A reader who went away is no error of ours.

@@ -17,10 +17,10 @@ import (
 
 // Config is everything slotd serve can be told.
 type Config struct {
-	Node      NodeConfig
-	Insecure  bool // beyond loopback without authentication is allowed
-	LogLevel  hclog.Level
-	LogJSON   bool
+	Node     NodeConfig
+	Insecure bool // beyond loopback without authentication is allowed
+	LogLevel hclog.Level
+	LogJSON  bool
 }
 
 // setting is one thing slotd serve can be told: a flag, a SLOTD_* variable and a key of the config file.
@@ -276,4 +276,3 @@ func defaultNodeConfig(env func(string) (string, bool)) (NodeConfig, error) {
 	}
 	return c.Node, nil
 }
-

@@ -26,10 +26,11 @@ type sink struct {
 	armed    bool
 	cut      bool // the cut of a long line has been told
 	failed   error
+	fail     func(error) // told of the first error, which may come from a write in the background
 }
 
-func newSink(a *app) *sink {
-	s := &sink{app: a, out: bufio.NewWriterSize(a.stdout, 64<<10), err: bufio.NewWriterSize(a.stderr, 64<<10)}
+func newSink(a *app, fail func(error)) *sink {
+	s := &sink{app: a, fail: fail, out: bufio.NewWriterSize(a.stdout, 64<<10), err: bufio.NewWriterSize(a.stderr, 64<<10)}
 	s.timer = time.AfterFunc(time.Hour, s.tick)
 	s.timer.Stop()
 	return s
@@ -122,7 +123,8 @@ func (s *sink) flush() {
 }
 
 func (s *sink) note(err error) {
-	if s.failed == nil {
+	if s.failed == nil && err != nil {
 		s.failed = err
+		s.fail(err)
 	}
 }

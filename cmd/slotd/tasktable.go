@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"slotd/messages"
@@ -83,12 +85,20 @@ func phaseTint(phase soltiv1.TaskStatus) tint {
 func exitText(code, signal *int32) string {
 	switch {
 	case signal != nil:
-		return messages.SignalName(*signal)
+		return signalText(*signal)
 	case code != nil:
 		return strconv.FormatInt(int64(*code), 10)
 	default:
 		return ""
 	}
+}
+
+// signalText is a signal's short name, SIGKILL, or its number when it has none.
+func signalText(number int32) string {
+	if name := unix.SignalName(syscall.Signal(number)); name != "" {
+		return name
+	}
+	return fmt.Sprintf("signal %d", number)
 }
 
 // nextText says what a task waits for.

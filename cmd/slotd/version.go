@@ -41,11 +41,14 @@ func (a *app) versionVerb() *cobra.Command {
 			return a.showVersions(roles, builds)
 		}
 		return a.show(listing{
-			items:   asMessages(builds),
-			name:    func(i int) string { return builds[i].GetVersion() },
-			header:  []string{"ROLE", "VERSION", "COMMIT", "GO", "API"},
-			narrow:  5,
-			row:     func(i int) []cell { b := builds[i]; return plain(roles[i], b.GetVersion(), b.GetCommit(), b.GetGo(), b.GetApi()) },
+			items:  asMessages(builds),
+			name:   func(i int) string { return builds[i].GetVersion() },
+			header: []string{"ROLE", "VERSION", "COMMIT", "GO", "API"},
+			narrow: 5,
+			row: func(i int) []cell {
+				b := builds[i]
+				return plain(roles[i], b.GetVersion(), b.GetCommit(), b.GetGo(), b.GetApi())
+			},
 			nothing: "no version",
 		})
 	})
