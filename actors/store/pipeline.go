@@ -29,6 +29,9 @@ import (
 // With a store that keeps the promises of [Store], what is durable is therefore always a prefix of the batches that
 // were not dropped.
 //
+// Pipelines know nothing of one another: a record must not be written through a second one while an older version of
+// it may still be retried in the first. Whoever hands a task over does so as an effect, behind its own last batch.
+//
 // A Pipeline is owned by one actor and not safe for concurrent use; it starts no goroutine.
 type Pipeline[E any] struct {
 	commit func(*Batch, func(error))
