@@ -24,7 +24,7 @@ func taskIn(id string, status *soltiv1.TaskStatusInfo) *soltiv1.TaskData {
 }
 
 func ended(phase soltiv1.TaskStatus, code int32, reason string) *soltiv1.TaskStatusInfo {
-	return &soltiv1.TaskStatusInfo{Phase: phase, Terminal: true, Attempt: 1, ExitCode: proto.Int32(code), Reason: &reason}
+	return &soltiv1.TaskStatusInfo{Phase: phase, Terminal: true, Attempt: 1, ExitCode: new(code), Reason: &reason}
 }
 
 func succeeded() *soltiv1.TaskStatusInfo {
@@ -36,7 +36,7 @@ func failedWith(code int32) *soltiv1.TaskStatusInfo {
 }
 
 func canceled() *soltiv1.TaskStatusInfo {
-	return &soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_CANCELED, Terminal: true, Reason: proto.String("Canceled")}
+	return &soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_CANCELED, Terminal: true, Reason: new("Canceled")}
 }
 
 // submitted is a daemon that has admitted idA, whose log and state are as given.
@@ -64,9 +64,9 @@ func TestRunFollowsFromTheFirstLineAndExitsAsTheTask(t *testing.T) {
 		{succeeded(), 0, ""},
 		{failedWith(7), 7, ""},
 		{canceled(), 143, "slotd: " + idA + ": was canceled\n"},
-		{&soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_TIMEOUT, Terminal: true, Reason: proto.String("TimedOut"), Error: proto.String("timed out after 1s")}, 124, "slotd: " + idA + ": timed out after 1s\n"},
-		{&soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_FAILED, Terminal: true, Reason: proto.String("SpawnFailed"), ExitCode: proto.Int32(127), Error: proto.String("/no: not found")}, 127, "slotd: " + idA + ": /no: not found\n"},
-		{&soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_FAILED, Terminal: true, Reason: proto.String("NodeLost"), Error: proto.String("the daemon ended")}, 125, "slotd: " + idA + ": the daemon ended\n"},
+		{&soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_TIMEOUT, Terminal: true, Reason: new("TimedOut"), Error: new("timed out after 1s")}, 124, "slotd: " + idA + ": timed out after 1s\n"},
+		{&soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_FAILED, Terminal: true, Reason: new("SpawnFailed"), ExitCode: proto.Int32(127), Error: new("/no: not found")}, 127, "slotd: " + idA + ": /no: not found\n"},
+		{&soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_FAILED, Terminal: true, Reason: new("NodeLost"), Error: new("the daemon ended")}, 125, "slotd: " + idA + ": the daemon ended\n"},
 	} {
 		w := daemon(t, submitted(t, tc.status, func(rw http.ResponseWriter, r *http.Request) {
 			if r.URL.RawQuery != "follow=true&tail=all" {
@@ -82,7 +82,7 @@ func TestRunFollowsFromTheFirstLineAndExitsAsTheTask(t *testing.T) {
 }
 
 func TestRunExhaustedByTimeoutsAsksForTheLastRun(t *testing.T) {
-	r := submitted(t, &soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_EXHAUSTED, Terminal: true, Attempt: 2, Reason: proto.String("RetriesExhausted"), Error: proto.String("timed out")}, frames())
+	r := submitted(t, &soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_EXHAUSTED, Terminal: true, Attempt: 2, Reason: new("RetriesExhausted"), Error: new("timed out")}, frames())
 	r["GET /api/v1/tasks/"+idA+"/runs"] = jsonAnswer(t, &soltiv1.ListTaskRunsResponse{Runs: []*soltiv1.TaskRunInfo{
 		{Attempt: 1, Status: soltiv1.TaskStatus_TASK_STATUS_FAILED}, {Attempt: 2, Status: soltiv1.TaskStatus_TASK_STATUS_TIMEOUT},
 	}})

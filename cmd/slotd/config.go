@@ -236,8 +236,7 @@ func splitList(value string) []string {
 func fileLayer(path string, known map[string]setting) (layer, error) {
 	values := koanf.New(delim)
 	if err := values.Load(file.Provider(path), yaml.Parser()); err != nil {
-		var cause *os.PathError
-		if errors.As(err, &cause) {
+		if _, ok := errors.AsType[*os.PathError](err); ok {
 			return layer{}, fmt.Errorf("config file: %w", err)
 		}
 		return layer{}, fmt.Errorf("config file %s: %w", path, err)

@@ -35,11 +35,12 @@ func openDataDir(path string) (*dataDir, error) {
 		return nil, fmt.Errorf("data directory is not writable: %w; --data tells another one", err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer lock.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("data directory %s is used by another slotd%s; --data tells another one", path, pidIn(lock))
+			err = fmt.Errorf("data directory %s is used by another slotd%s; --data tells another one", path, pidIn(lock))
+		} else {
+			err = fmt.Errorf("lock data directory %s: %w", path, err)
 		}
-		return nil, fmt.Errorf("lock data directory %s: %w", path, err)
+		return nil, errors.Join(err, lock.Close())
 	}
 	d := &dataDir{path: path, lock: lock, wide: info.Mode().Perm()&0o077 != 0}
 	if err := d.sign(); err != nil {

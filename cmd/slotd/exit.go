@@ -117,13 +117,11 @@ func exitOfLabel(label string) int {
 // exitOfTask is the exit code for a terminal task. Last is its last run, which tells an exhausted task's last attempt
 // that timed out from one that was lost; nil when it is not known.
 func exitOfTask(status *soltiv1.TaskStatusInfo, last *soltiv1.TaskRunInfo) int {
-	switch status.GetPhase() {
-	case soltiv1.TaskStatus_TASK_STATUS_TIMEOUT:
-		return exitTimeout
-	case soltiv1.TaskStatus_TASK_STATUS_CANCELED:
-		return exitCanceled
-	}
 	switch {
+	case status.GetPhase() == soltiv1.TaskStatus_TASK_STATUS_TIMEOUT:
+		return exitTimeout
+	case status.GetPhase() == soltiv1.TaskStatus_TASK_STATUS_CANCELED:
+		return exitCanceled
 	case status.Signal != nil:
 		return min(exitSignalBase+int(status.GetSignal()), exitMax)
 	case status.ExitCode != nil:

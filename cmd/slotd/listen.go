@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -54,7 +55,7 @@ func listenTCP(flag, addr string) (net.Listener, error) {
 	if addr == "" {
 		return nil, nil
 	}
-	l, err := net.Listen("tcp", addr)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("%s %s is in use, perhaps by another slotd; %s tells another address, port 0 any free one", flag, addr, flag)
@@ -77,7 +78,8 @@ func listenUnix(path string) (net.Listener, error) {
 	case info.Mode().Type() != os.ModeSocket:
 		return nil, fmt.Errorf("--unix %s is there already and is not a socket", path)
 	default:
-		conn, err := net.DialTimeout("unix", path, socketPatience)
+		dialer := net.Dialer{Timeout: socketPatience}
+		conn, err := dialer.DialContext(context.Background(), "unix", path)
 		if err == nil {
 			return nil, errors.Join(fmt.Errorf("--unix %s is in use, perhaps by another slotd", path), conn.Close())
 		}
@@ -88,7 +90,7 @@ func listenUnix(path string) (net.Listener, error) {
 			return nil, fmt.Errorf("--unix: %w", err)
 		}
 	}
-	l, err := net.Listen("unix", path)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("--unix %s: %w", path, err)
 	}

@@ -41,9 +41,10 @@ func ending(task *soltiv1.TaskData) string {
 		return id + ": gave way to a newer task before it started"
 	case messages.ReasonShutdown:
 		return id + ": was stopped because the daemon stopped"
+	default:
+		if status.Error != nil {
+			return id + ": " + status.GetError()
+		}
+		return id + ": " + phaseName(status.GetPhase())
 	}
-	if status.Error != nil {
-		return id + ": " + status.GetError()
-	}
-	return id + ": " + phaseName(status.GetPhase())
 }

@@ -55,8 +55,8 @@ func exampleTasks() *soltiv1.ListTasksResponse {
 			Metadata: &soltiv1.ObjectMeta{Id: idA, CreatedAt: ago(50 * time.Hour), UpdatedAt: ago(time.Hour), ResourceVersion: 3},
 			Spec:     &soltiv1.CreateSpec{Slot: "build", Kind: command("make", "-j", "all\nof it"), TimeoutMs: 1000, Labels: map[string]string{"tier": "b", "app": "web"}},
 			Status: &soltiv1.TaskStatusInfo{
-				Phase: soltiv1.TaskStatus_TASK_STATUS_FAILED, Attempt: 2, Reason: proto.String("NonZeroExit"), ExitCode: proto.Int32(2),
-				Error: proto.String("exited with code 2"), NextAttemptAt: proto.Int64(ago(-90 * time.Second)), Node: proto.String("n1"),
+				Phase: soltiv1.TaskStatus_TASK_STATUS_FAILED, Attempt: 2, Reason: new("NonZeroExit"), ExitCode: proto.Int32(2),
+				Error: new("exited with code 2"), NextAttemptAt: new(ago(-90 * time.Second)), Node: new("n1"),
 			},
 		},
 		{
@@ -69,7 +69,7 @@ func exampleTasks() *soltiv1.ListTasksResponse {
 			Spec: &soltiv1.CreateSpec{Slot: "x", Kind: &soltiv1.TaskKind{Kind: &soltiv1.TaskKind_Container{
 				Container: &soltiv1.ContainerTask{Image: "alpine", Args: []string{strings.Repeat("y", 80)}},
 			}}},
-			Status: &soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_FAILED, Attempt: 1, Terminal: true, Signal: proto.Int32(9), Reason: proto.String("Signaled")},
+			Status: &soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_FAILED, Attempt: 1, Terminal: true, Signal: proto.Int32(9), Reason: new("Signaled")},
 		},
 	}}
 }
@@ -166,8 +166,8 @@ func TestIdsMayBeShort(t *testing.T) {
 func TestRunsFormats(t *testing.T) {
 	runs := &soltiv1.ListTaskRunsResponse{Runs: []*soltiv1.TaskRunInfo{
 		{
-			Attempt: 1, Status: soltiv1.TaskStatus_TASK_STATUS_FAILED, StartedAt: ago(time.Hour), FinishedAt: proto.Int64(ago(time.Hour - 1234*time.Millisecond)),
-			ExitCode: proto.Int32(1), Reason: proto.String("NonZeroExit"), Error: proto.String("exited with code 1"), Node: proto.String("n1"),
+			Attempt: 1, Status: soltiv1.TaskStatus_TASK_STATUS_FAILED, StartedAt: ago(time.Hour), FinishedAt: new(ago(time.Hour - 1234*time.Millisecond)),
+			ExitCode: proto.Int32(1), Reason: new("NonZeroExit"), Error: new("exited with code 1"), Node: new("n1"),
 		},
 		{Attempt: 2, Status: soltiv1.TaskStatus_TASK_STATUS_RUNNING, StartedAt: ago(70 * time.Second)},
 	}}
@@ -182,7 +182,7 @@ func TestRunsFormats(t *testing.T) {
 
 func TestSlotsFormats(t *testing.T) {
 	busy := &slotdv1.SlotView{
-		Slot: "build", Phase: "occupied", Holder: proto.String(idA), HolderKind: proto.String("subprocess"), Queue: []string{idB, idC},
+		Slot: "build", Phase: "occupied", Holder: new(idA), HolderKind: new("subprocess"), Queue: []string{idB, idC},
 		Counters: &slotdv1.DecisionCounters{Admitted: 1, Queued: 2, Dropped: 3},
 	}
 	for _, format := range []string{"table", "wide", "json", "name"} {

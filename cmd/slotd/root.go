@@ -24,8 +24,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	a.explain(cmd, err)
 	code := exitOf(err)
 	if cmd.Name() == "run" && err != nil {
-		var own *codeError
-		if !errors.As(err, &own) {
+		if _, ok := errors.AsType[*codeError](err); !ok {
 			code = exitOwn
 		}
 	}
@@ -54,11 +53,11 @@ func (a *app) explain(cmd *cobra.Command, err error) {
 	}
 }
 
-// say writes a sentence to stderr.
+// say writes a sentence to stderr. When stderr is gone there is nobody left to tell.
 func (a *app) say(format string, args ...any) {
 	text := strings.TrimRight(fmt.Sprintf(format, args...), "\n")
 	for line := range strings.SplitSeq(text, "\n") {
-		fmt.Fprintln(a.stderr, strings.TrimRight("slotd: "+line, " \t"))
+		_, _ = fmt.Fprintln(a.stderr, strings.TrimRight("slotd: "+line, " \t"))
 	}
 }
 

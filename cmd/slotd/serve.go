@@ -139,7 +139,9 @@ func (a *app) drain(ctx context.Context, n node, grace time.Duration, signals <-
 			calls--
 			cancel()
 			for ; calls > 0; calls-- {
-				<-drained
+				if other := <-drained; err != nil {
+					err = other // one that came through has seen to all
+				}
 			}
 			if err != nil {
 				return fmt.Errorf("attempts that do not end: %w", err)

@@ -170,11 +170,15 @@ func TestADataDirectoryHasOneOwner(t *testing.T) {
 }
 
 func TestListenersExplainWhatIsInTheWay(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	taken, err := listenTCP("--http", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	t.Cleanup(func() {
+		if err := taken.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	free := "127.0.0.1:0"
 	if _, err := listen(NodeConfig{HTTP: free, GRPC: taken.Addr().String()}); err == nil || !strings.Contains(err.Error(), "--grpc "+taken.Addr().String()+" is in use, perhaps by another slotd") {
 		t.Errorf("got %v", err)

@@ -64,19 +64,19 @@ func settings(env func(string) (string, bool)) []setting {
 			return assign(&c.Node.Store, v, parseStore)
 		}},
 		{name: "slot-queue", short: "n", def: "100", usage: "tasks that may wait in one slot", set: func(c *Config, v []string) error {
-			return assign(&c.Node.SlotQueue, v, parseInt(1, most))
+			return assign(&c.Node.SlotQueue, v, parseInt(1))
 		}},
 		{name: "max-running", short: "n", def: "0", usage: "attempts that may run on this node at a time; 0 = no limit", set: func(c *Config, v []string) error {
-			return assign(&c.Node.MaxRunning, v, parseInt(0, most))
+			return assign(&c.Node.MaxRunning, v, parseInt(0))
 		}},
 		{name: "max-tasks", short: "n", def: "1000000", usage: "tasks that may be not yet terminal", set: func(c *Config, v []string) error {
-			return assign(&c.Node.MaxTasks, v, parseInt(1, most))
+			return assign(&c.Node.MaxTasks, v, parseInt(1))
 		}},
 		{name: "retain", short: "duration", def: "24h", usage: "keep terminal tasks so long", set: func(c *Config, v []string) error {
 			return assign(&c.Node.Retain, v, parsePositive)
 		}},
 		{name: "retain-tasks", short: "n", def: "100000", usage: "keep so many terminal tasks", set: func(c *Config, v []string) error {
-			return assign(&c.Node.RetainTasks, v, parseInt(1, most))
+			return assign(&c.Node.RetainTasks, v, parseInt(1))
 		}},
 		{name: "log-bytes", short: "size", def: "64MiB", usage: "keep so much output of one task", set: func(c *Config, v []string) error {
 			return assign(&c.Node.LogBytes, v, parseLogBytes)
@@ -188,7 +188,7 @@ func parseStore(s string) (string, error) {
 	return s, nil
 }
 
-func parseInt(least, most uint64) func(string) (int, error) {
+func parseInt(least uint64) func(string) (int, error) {
 	return func(s string) (int, error) {
 		n, err := parseCount(least, most)(s)
 		return int(n), err
@@ -213,7 +213,7 @@ func parseBool(s string) (bool, error) {
 
 func parseNode(s string) (string, error) {
 	if messages.ValidateSlot(s) != nil {
-		return "", fmt.Errorf("must be 1 to %d of A-Z, a-z, 0-9, '.', '_' and '-', not . or ..", messages.MaxSlotBytes)
+		return "", fmt.Errorf("must be 1 to %d of A-Z, a-z, 0-9, '.', '_' and '-', but neither . nor .. alone", messages.MaxSlotBytes)
 	}
 	return s, nil
 }

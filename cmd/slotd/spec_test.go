@@ -53,17 +53,20 @@ func TestFlagsBecomeASpec(t *testing.T) {
 		want string
 	}{
 		{
-			"a command with nothing said", []string{"--", "/usr/bin/make", "-j", "--", "--slot", "x"},
+			"a command with nothing said",
+			[]string{"--", "/usr/bin/make", "-j", "--", "--slot", "x"},
 			`{"slot":"make","timeoutMs":3600000,"restart":"RESTART_STRATEGY_NEVER",` + defaults + `,
 			"kind":{"subprocess":{"failOnNonZero":true,"command":{"command":"/usr/bin/make","args":["-j","--","--slot","x"]}}}}`,
 		},
 		{
-			"flags end at the command", []string{"--slot", "s", "echo", "--slot", "x"},
+			"flags end at the command",
+			[]string{"--slot", "s", "echo", "--slot", "x"},
 			`{"slot":"s","timeoutMs":3600000,"restart":"RESTART_STRATEGY_NEVER",` + defaults + `,
 			"kind":{"subprocess":{"failOnNonZero":true,"command":{"command":"echo","args":["--slot","x"]}}}}`,
 		},
 		{
-			"everything said", []string{
+			"everything said",
+			[]string{
 				"--slot", "s", "--admission", "queue", "--restart", "always:250ms", "--max-retries", "0", "--timeout", "90s",
 				"--backoff", "first=2s,max=1m,factor=1.5,jitter=none", "--grace", "0s", "--env", "A=b=c", "-e", "HERE", "-e", "MISSING",
 				"--secret", "TOKEN", "--cwd", "sub", "--label", "app=web", "-l", "tier=", "--selector", "zone in (a,b),gpu,!old,disk=ssd,os!=win,c notin (x,y)",
@@ -83,22 +86,26 @@ func TestFlagsBecomeASpec(t *testing.T) {
 				{"key":"A","value":"b=c"},{"key":"HERE","value":"yes"},{"key":"TOKEN","value":"***","secret":true}]}}}`,
 		},
 		{
-			"a script by its ending", []string{"--script", "job.py", "--", "x"},
+			"a script by its ending",
+			[]string{"--script", "job.py", "--", "x"},
 			`{"slot":"job.py","timeoutMs":3600000,"restart":"RESTART_STRATEGY_NEVER",` + defaults + `,
 			"kind":{"subprocess":{"failOnNonZero":true,"script":{"wellKnown":"SCRIPT_RUNTIME_PYTHON","body":"` + body + `","args":["x"]}}}}`,
 		},
 		{
-			"a script with a command of its own", []string{"--script", "job.py", "--runtime", "pypy"},
+			"a script with a command of its own",
+			[]string{"--script", "job.py", "--runtime", "pypy"},
 			`{"slot":"job.py","timeoutMs":3600000,"restart":"RESTART_STRATEGY_NEVER",` + defaults + `,
 			"kind":{"subprocess":{"failOnNonZero":true,"script":{"custom":{"command":"pypy","flag":"-c"},"body":"` + body + `"}}}}`,
 		},
 		{
-			"a module", []string{"--wasm", "m.wasm", "--mount", "/a:/b:ro", "--", "x"},
+			"a module",
+			[]string{"--wasm", "m.wasm", "--mount", "/a:/b:ro", "--", "x"},
 			`{"slot":"m.wasm","timeoutMs":3600000,"restart":"RESTART_STRATEGY_NEVER",` + defaults + `,
 			"kind":{"wasm":{"module":"` + dir + `/m.wasm","args":["x"],"mounts":[{"source":"/a","target":"/b","readOnly":true}]}}}`,
 		},
 		{
-			"an image", []string{"--image", "docker.io/library/al_pine:3.20@sha256:abc", "--pull", "never", "--mount", "d:/d", "--", "ls"},
+			"an image",
+			[]string{"--image", "docker.io/library/al_pine:3.20@sha256:abc", "--pull", "never", "--mount", "d:/d", "--", "ls"},
 			`{"slot":"al_pine","timeoutMs":3600000,"restart":"RESTART_STRATEGY_NEVER",` + defaults + `,
 			"kind":{"container":{"image":"docker.io/library/al_pine:3.20@sha256:abc","args":["ls"],"network":"bridge","pull":"never",
 			"mounts":[{"source":"` + dir + `/d","target":"/d"}]}}}`,

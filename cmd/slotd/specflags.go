@@ -182,7 +182,7 @@ func (f *specFlags) applyPolicy(spec *soltiv1.CreateSpec) error {
 		spec.RestartIntervalMs = f.restart.intervalMs
 	}
 	if f.given("max-retries") {
-		spec.MaxRetries = proto.Uint32(uint32(f.maxRetries))
+		spec.MaxRetries = new(uint32(f.maxRetries))
 	}
 	if f.given("timeout") || !f.given("file") {
 		spec.TimeoutMs = millis(f.timeout)
@@ -191,17 +191,12 @@ func (f *specFlags) applyPolicy(spec *soltiv1.CreateSpec) error {
 		spec.Backoff = f.backoff
 	}
 	if f.given("grace") {
-		spec.StopGraceMs = proto.Uint64(millis(f.grace))
+		spec.StopGraceMs = new(millis(f.grace))
 	}
-	spec.RunnerSelector = override(spec.RunnerSelector, f.selector)
+	if f.selector != nil {
+		spec.RunnerSelector = f.selector
+	}
 	return nil
-}
-
-func override[T any](old, new *T) *T {
-	if new != nil {
-		return new
-	}
-	return old
 }
 
 // applyEnv adds --env and --secret in that order, after what a file says: the last value of a key wins.
@@ -326,8 +321,7 @@ func check(spec *soltiv1.CreateSpec) (*soltiv1.CreateSpec, error) {
 	full := proto.CloneOf(spec)
 	messages.Defaults(full)
 	err := messages.Validate(full)
-	var invalid *messages.InvalidError
-	if errors.As(err, &invalid) {
+	if invalid, ok := errors.AsType[*messages.InvalidError](err); ok {
 		return nil, usagef("the task is not valid:\n  %s", strings.Join(invalid.Problems, "\n  "))
 	}
 	return full, err

@@ -14,7 +14,6 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
 
 	"slotd/messages"
@@ -54,7 +53,7 @@ func parseRestart(s string) (restart, error) {
 			if err != nil {
 				return restart{}, fmt.Errorf("the interval of always:INTERVAL %w", err)
 			}
-			r.intervalMs = proto.Uint64(millis(d))
+			r.intervalMs = new(millis(d))
 		}
 		return r, nil
 	default:
@@ -232,7 +231,7 @@ func readSpec(stdin io.Reader, file string) (*soltiv1.CreateSpec, error) {
 		if err != nil {
 			return nil, usagef("--file: %w", err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }() // only read
 		source = f
 	}
 	text, err := io.ReadAll(io.LimitReader(source, maxSpecFile+1))

@@ -66,7 +66,9 @@ func TestNoLineIsLostOrDoubled(t *testing.T) {
 func TestAnInterruptEndsALocalRunWithItsTask(t *testing.T) {
 	w, tmp := local(t)
 	exit := make(chan int, 1)
-	go func() { exit <- w.run(t, "run", "--local", "--", "sh", "-c", "echo $$; trap 'echo bye; exit 0' TERM; while :; do sleep 0.01; done") }()
+	go func() {
+		exit <- w.run(t, "run", "--local", "--", "sh", "-c", "echo $$; trap 'echo bye; exit 0' TERM; while :; do sleep 0.01; done")
+	}()
 	eventually(t, "the task runs", func() bool { return strings.HasSuffix(w.out.String(), "\n") })
 	pid, err := strconv.Atoi(strings.TrimSpace(w.out.String()))
 	if err != nil {

@@ -130,7 +130,7 @@ func jsonAnswer(t *testing.T, m proto.Message) http.HandlerFunc {
 func refuse(status int, label, message string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
-		fmt.Fprintf(w, `{"error":%q,"message":%q}`, label, message)
+		_, _ = fmt.Fprintf(w, `{"error":%q,"message":%q}`, label, message) // the client's end shows a failure
 	}
 }
 
@@ -139,7 +139,7 @@ func frames(events ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		for i, data := range events {
-			fmt.Fprintf(w, "id: e%d\ndata: %s\n\n", i, data)
+			_, _ = fmt.Fprintf(w, "id: e%d\ndata: %s\n\n", i, data) // the client's end shows a failure
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -115,7 +116,7 @@ func (c *Client) once(ctx context.Context, r request) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer resp.Body.Close()
+	defer discard(resp)
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return nil, c.lost(ctx, err)
@@ -137,9 +138,7 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("build request: %w", err)
 	}
-	for name, values := range r.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, r.header)
 	req.Header.Set("User-Agent", c.agent)
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -149,19 +148,21 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 		return nil, c.lost(ctx, err)
 	}
 	if resp.StatusCode/100 != 2 {
-		defer resp.Body.Close()
+		defer discard(resp)
 		return nil, refusal(resp)
 	}
 	return resp, nil
 }
+
+// discard ends an answer that has been read as far as it is wanted: an error of the closing changes nothing any more.
+func discard(resp *http.Response) { _ = resp.Body.Close() }
 
 // lost says why no answer came: the caller gave up, nobody listens there, or the connection broke.
 func (c *Client) lost(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
-	var wrapped *url.Error
-	if errors.As(err, &wrapped) {
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
 	if why, ok := undialed(err); ok {

@@ -58,6 +58,13 @@ func reply(t *testing.T, w http.ResponseWriter, m proto.Message) {
 	}
 }
 
+func write(t *testing.T, w io.Writer, text string) {
+	t.Helper()
+	if _, err := io.WriteString(w, text); err != nil {
+		t.Error(err)
+	}
+}
+
 func task(id string, status *soltiv1.TaskStatusInfo) *soltiv1.TaskData {
 	return &soltiv1.TaskData{Metadata: &soltiv1.ObjectMeta{Id: id}, Status: status}
 }
@@ -113,7 +120,7 @@ func TestRefusalsKeepTheDaemonsWords(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "7")
 		w.WriteHeader(http.StatusTooManyRequests)
-		fmt.Fprint(w, `{"error":"QueueFull","message":"the queue of slot \"s\" is full"}`)
+		write(t, w, `{"error":"QueueFull","message":"the queue of slot \"s\" is full"}`)
 	})
 	_, err := c.Submit(t.Context(), &soltiv1.CreateSpec{}, "")
 	var got *client.Error
@@ -129,7 +136,7 @@ func TestRefusalsKeepTheDaemonsWords(t *testing.T) {
 func TestAnswersOfSomebodyElseAreNotSlotds(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
-			fmt.Fprint(w, "<html>hello</html>")
+			write(t, w, "<html>hello</html>")
 			return
 		}
 		http.Error(w, "404 page not found\nmore", http.StatusNotFound)
@@ -159,24 +166,29 @@ func TestUnreachableTellsAddressAndSource(t *testing.T) {
 // freePort is an address on which nobody listens.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return addr
 }
 
 func TestUnixSocketCarriesTheAPI(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s.sock")
-	l, err := net.Listen("unix", path)
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		reply(t, w, &soltiv1.GetTaskStatusResponse{Task: task(someID, nil)})
 	}))
-	server.Listener.Close()
+	if err := server.Listener.Close(); err != nil {
+		t.Fatal(err)
+	}
 	server.Listener = l
 	server.Start()
 	t.Cleanup(server.Close)
@@ -376,7 +388,7 @@ func TestCancelAndDeleteSpeakTheRoutes(t *testing.T) {
 			w.WriteHeader(http.StatusNoContent)
 			return
 		}
-		fmt.Fprint(w, `{"task":{"metadata":{"id":"x"}},"taskIds":["a"],"fieldOfTheFuture":1}`)
+		write(t, w, `{"task":{"metadata":{"id":"x"}},"taskIds":["a"],"fieldOfTheFuture":1}`)
 	})
 	if _, err := c.Cancel(t.Context(), "x"); err != nil {
 		t.Error(err)

@@ -126,7 +126,7 @@ func (s *logStream) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer discard(resp)
 	s.opened = true
 	if resp.StatusCode == http.StatusNoContent {
 		return nil

@@ -200,7 +200,7 @@ func TestLogsGiveUpOnAConnectionThatAlwaysBreaks(t *testing.T) {
 func TestLogsOfAnUnknownTaskAreNotFound(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
-		fmt.Fprint(w, `{"error":"TaskNotFound","message":"no task"}`)
+		write(t, w, `{"error":"TaskNotFound","message":"no task"}`)
 	})
 	if _, err := read(t, c, client.LogOptions{}); !client.NotFound(err) {
 		t.Errorf("got %v", err)
