@@ -63,8 +63,8 @@ func (l *ledger) publish(b *store.Batch) error {
 			l.logs.Close(task.GetId())
 		}
 	}
-	for _, id := range b.Deletes {
-		l.logs.Remove(id)
+	if len(b.Deletes) > 0 {
+		l.logs.Remove(b.Deletes...)
 	}
 	return nil
 }

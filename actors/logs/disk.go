@@ -44,6 +44,9 @@ func (h *hub) load() {
 // loadSegments reads the prefaces of all segments of the task, and the last of them to its end. One that cannot be
 // understood is set aside (invariant 9).
 func (h *hub) loadSegments() ([]*segment, error) {
+	if !h.logs.folders.has(h.id) {
+		return nil, nil
+	}
 	paths, err := listSegments(h.dir)
 	if err != nil {
 		return nil, err
@@ -197,6 +200,7 @@ func (h *hub) create(hd *header, frame []byte) (*segment, error) {
 	}
 	data = append(data, frame...)
 
+	h.logs.folders.add(h.id)
 	file, err := createFile(s.path)
 	if err != nil {
 		return nil, err

@@ -86,6 +86,7 @@ type Logs struct {
 
 	cache       *cache
 	descriptors descriptors
+	folders     folders
 	cursors     atomic.Int64
 	bytes       atomic.Int64 // on the disk, as far as known
 	segments    atomic.Int64
@@ -117,6 +118,9 @@ func Open(config Config, logger hclog.Logger) (*Logs, error) {
 		cache:       newCache(config.CacheBytes),
 		descriptors: descriptors{limit: config.OpenFiles},
 		hubs:        make(map[string]*hub),
+	}
+	if err := l.folders.find(config.Dir); err != nil {
+		return nil, err
 	}
 	l.trim.begin()
 	return l, nil
@@ -155,16 +159,32 @@ func (l *Logs) Close(taskID string) {
 	l.release(h)
 }
 
-// Remove forgets a task and deletes its files. Its followers get io.EOF.
-func (l *Logs) Remove(taskID string) {
-	l.mu.Lock()
-	h := l.hubs[taskID]
-	delete(l.hubs, taskID)
-	l.mu.Unlock()
-	if h != nil {
-		h.remove()
+// Remove forgets tasks and deletes their files: that of one task before it returns, those of several in the background.
+// Their followers get io.EOF.
+func (l *Logs) Remove(taskIDs ...string) {
+	var stored []string
+	for _, id := range taskIDs {
+		l.mu.Lock()
+		h := l.hubs[id]
+		delete(l.hubs, id)
+		l.mu.Unlock()
+		if h != nil {
+			h.remove()
+		}
+		if l.folders.has(id) {
+			stored = append(stored, id)
+		}
 	}
-	l.removeFolder(taskID)
+	switch {
+	case len(stored) == 1:
+		l.removeFolder(stored[0])
+	case len(stored) > 1:
+		l.trim.also(func() {
+			for _, id := range stored {
+				l.removeFolder(id)
+			}
+		})
+	}
 }
 
 // Stats is what introspection shows.

@@ -34,6 +34,15 @@ type trim struct {
 
 func (t *trim) begin() { t.stop = make(chan struct{}) }
 
+// also runs f beside the trimming, unless it has ended.
+func (t *trim) also(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.ended.Load() {
+		t.group.Go(f)
+	}
+}
+
 func (t *trim) end() {
 	t.mu.Lock()
 	if !t.ended.Swap(true) {
@@ -232,11 +241,12 @@ func (l *Logs) removeFolder(id string) {
 }
 
 func (l *Logs) deleteFolder(id string) bool {
-	err := os.RemoveAll(filepath.Join(l.config.Dir, id))
-	if err != nil {
+	if err := os.RemoveAll(filepath.Join(l.config.Dir, id)); err != nil {
 		l.logger.Warn("cannot delete the log of a task", "task_id", id, "error", err)
+		return false
 	}
-	return err == nil
+	l.folders.remove(id)
+	return true
 }
 
 // unlink deletes one segment.
