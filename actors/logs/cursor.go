@@ -28,6 +28,7 @@ type Cursor struct {
 
 	next   uint64   // number of the next event to look at
 	end    uint64   // number of the first event not to look at
+	reader reader   // of blocks
 	blocks []*block // at hand, in order
 	out    *[]byte  // batch under construction, from the pool
 	events int
@@ -74,7 +75,7 @@ func (c *Cursor) Next(ctx context.Context) (Batch, error) {
 		if waited && ctx.Err() != nil {
 			return c.flushOr(ctx.Err())
 		}
-		got, err := c.hub.fetch(c.next, &c.filter, c.blocks[:0])
+		got, err := c.hub.fetch(c.next, &c.filter, &c.reader)
 		switch {
 		case err != nil:
 			return c.flushOr(err)
@@ -107,7 +108,7 @@ func (c *Cursor) Close() {
 		return
 	}
 	c.rest()
-	c.hub.leave()
+	c.hub.leave(&c.reader)
 	c.hub.logs.cursors.Add(-1)
 	c.hub.logs.release(c.hub)
 	c.hub = nil
@@ -141,7 +142,7 @@ func (c *Cursor) drain() (Batch, bool) {
 			c.announce(progress{b.attempt, b.started, b.id(from - 1)})
 		}
 		c.known = b.attempt
-		if from == b.first {
+		if from == b.first && !c.reader.alone {
 			if data := b.encoded(c.encoding); len(data) < aliasBytes {
 				*c.out = append(*c.out, data...)
 			} else if c.events == 0 {
@@ -162,8 +163,7 @@ func (c *Cursor) drain() (Batch, bool) {
 			return c.flush(), true
 		}
 	}
-	clear(c.blocks)
-	c.blocks = c.blocks[:0]
+	c.blocks = nil
 	return Batch{}, false
 }
 
@@ -232,4 +232,5 @@ func (c *Cursor) rest() {
 		c.out = nil
 	}
 	c.blocks = nil
+	c.reader.rest()
 }

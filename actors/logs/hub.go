@@ -47,6 +47,7 @@ type hub struct {
 	segments  []*segment // in the order of their events
 	ring      ring
 	followers int
+	near      int           // followers that read the end of the log: for them the ring is filled
 	wake      chan struct{} // closed with the next change; nil while nobody waits
 	closed    bool          // no event will follow
 	removed   bool          // the log is gone
@@ -139,7 +140,7 @@ func (h *hub) add(hd *header, frame []byte) {
 	h.over = hd.kind == kindFinished
 	h.silent = h.silent && !hd.kind.lines()
 	// The ring always is the end of the log: it has every event from some number on, or none.
-	if s == nil || h.followers > 0 {
+	if s == nil || h.near > 0 {
 		b := &block{header: *hd, epoch: h.epoch, payload: slices.Clone(frame[headerSize:])}
 		h.ring.push(b, h.logs.config.RingBytes)
 		if h.silent && h.followers == 0 {
@@ -167,9 +168,8 @@ type catch struct {
 	wake   <-chan struct{} // closed when there is more
 }
 
-// fetch returns what follows from the event numbered at, or io.EOF when the log has ended there. The blocks are added
-// to room.
-func (h *hub) fetch(at uint64, f *filter, room []*block) (catch, error) {
+// fetch returns what follows from the event numbered at, or io.EOF when the log has ended there.
+func (h *hub) fetch(at uint64, f *filter, r *reader) (catch, error) {
 	for from := at; ; {
 		h.mu.Lock()
 		switch {
@@ -183,6 +183,7 @@ func (h *hub) fetch(at uint64, f *filter, room []*block) (catch, error) {
 			h.mu.Unlock()
 			return catch{}, io.EOF
 		case from >= h.next:
+			h.approach(r, true)
 			if h.wake == nil {
 				h.wake = make(chan struct{})
 			}
@@ -198,9 +199,10 @@ func (h *hub) fetch(at uint64, f *filter, room []*block) (catch, error) {
 				h.mu.Unlock()
 				continue
 			}
-			room = take(room, recent)
+			h.approach(r, true)
+			r.blocks = take(r.room(), recent)
 			h.mu.Unlock()
-			return catch{blocks: room}, nil
+			return catch{blocks: r.blocks}, nil
 		}
 		if !s.scanned {
 			h.mu.Unlock()
@@ -227,17 +229,32 @@ func (h *hub) fetch(at uint64, f *filter, room []*block) (catch, error) {
 			}
 			return catch{skip: skip}, nil
 		}
-		m, end, whole := s.marks[i], s.end(i), s.sealed || i+1 < len(s.marks)
+		p := s.piece(i)
+		h.approach(r, !p.whole)
 		h.mu.Unlock()
 
-		blocks, err := h.read(s, m.offset, end, whole)
+		blocks, err := h.read(s, p, r)
 		if err != nil {
 			return catch{}, err
 		}
 		if n := len(blocks); n > 0 && blocks[n-1].next() > from {
-			return catch{blocks: append(room, blocks...)}, nil
+			return catch{blocks: blocks}, nil
 		}
-		from = m.next
+		from = p.next
+	}
+}
+
+// approach notes whether a reader is at the end of the log, where blocks are kept for it in memory, or so far behind
+// that it reads files, and whether it is the only one. The caller holds mu.
+func (h *hub) approach(r *reader, near bool) {
+	r.alone = h.followers == 1
+	if r.near != near {
+		r.near = near
+		if near {
+			h.near++
+		} else {
+			h.near--
+		}
 	}
 }
 
@@ -263,15 +280,19 @@ func (h *hub) segmentAt(number uint64) *segment {
 	return nil
 }
 
-// read returns the blocks of a stretch; none when the file is gone.
-func (h *hub) read(s *segment, from, to int64, whole bool) ([]*block, error) {
-	read := func() ([]*block, error) { return readStretch(s.path, s.epoch, from, to) }
-	if !whole {
-		blocks, err := read()
+// read returns the blocks of a stretch; none when the file is gone. What only one reader needs, or what will still grow,
+// is not shared.
+func (h *hub) read(s *segment, p piece, r *reader) ([]*block, error) {
+	if !p.whole || r.alone {
+		blocks, err := readStretch(s.path, s.epoch, p.offset, r.buffer(p.end-p.offset), r.room())
+		r.blocks = blocks
 		return blocks, h.judge(s, err)
 	}
-	blocks, err := h.logs.cache.load(stretchKey{s, from}, read)
-	return blocks, h.judge(s, err)
+	blocks, err := h.logs.cache.load(stretchKey{s, p.offset}, func() ([]*block, error) {
+		return readStretch(s.path, s.epoch, p.offset, make([]byte, p.end-p.offset), nil)
+	})
+	r.blocks = append(r.room(), blocks...)
+	return r.blocks, h.judge(s, err)
 }
 
 // oldest returns the number of the oldest event that is kept, and whether the task had printed nothing before it. The

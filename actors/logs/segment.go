@@ -127,12 +127,19 @@ func (s *segment) find(number uint64) int {
 	return sort.Search(len(s.marks), func(i int) bool { return s.marks[i].next > number })
 }
 
-// end is the offset at which a stretch ends.
-func (s *segment) end(i int) int64 {
+// piece is a stretch with where it ends.
+type piece struct {
+	mark
+	end   int64
+	whole bool // nothing will be added
+}
+
+func (s *segment) piece(i int) piece {
+	p := piece{mark: s.marks[i], end: s.size, whole: s.sealed}
 	if i+1 < len(s.marks) {
-		return s.marks[i+1].offset
+		p.end, p.whole = s.marks[i+1].offset, true
 	}
-	return s.size
+	return p
 }
 
 // scanFile reads a whole segment and describes it. What is damaged or torn is left out, and left as it is.
@@ -220,21 +227,19 @@ func listSegments(dir string) ([]string, error) {
 // setAside renames a file that is in the way or cannot be read, so that it is kept but not read again.
 func setAside(path string) error { return os.Rename(path, path+asideSuffix) }
 
-// readStretch reads and checks the frames of a segment between two offsets.
-func readStretch(path string, epoch uint64, from, to int64) ([]*block, error) {
+// readStretch reads the frames of a segment that begin at an offset and fill buf, checks them, and adds them to blocks.
+// They share the memory of buf.
+func readStretch(path string, epoch uint64, from int64, buf []byte, blocks []*block) ([]*block, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // only read
-	buf := make([]byte, to-from)
-	if n, err := f.ReadAt(buf, from); err != nil && !errors.Is(err, io.EOF) {
+	n, err := f.ReadAt(buf, from)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
-	} else if n < len(buf) {
-		buf = buf[:n]
 	}
-	var blocks []*block
-	scan(buf, true, func(_ int, h header, payload []byte) {
+	scan(buf[:n], true, func(_ int, h header, payload []byte) {
 		if n := len(blocks); n == 0 || h.first >= blocks[n-1].next() {
 			blocks = append(blocks, &block{header: h, epoch: epoch, payload: payload})
 		}

@@ -47,7 +47,7 @@ func (l *Logs) Open(ctx context.Context, taskID string, q messages.LogQuery, tas
 // start finds the place to begin at.
 func (c *Cursor) start(ctx context.Context, q *messages.LogQuery, after eventID, task Task) error {
 	h := c.hub
-	h.join()
+	h.join(&c.reader)
 	// Asked only now: if the task is not terminal here, its Close comes later and will find the hub.
 	terminal := task.Terminal()
 	runs, err := h.recall(ctx, task, terminal)
@@ -72,7 +72,7 @@ func (c *Cursor) start(ctx context.Context, q *messages.LogQuery, after eventID,
 	case q.Tail == messages.AllLines:
 		c.next = 1
 	default:
-		if c.next, err = h.rewind(q.Tail, now.next, &c.filter); err != nil {
+		if c.next, err = h.rewind(q.Tail, now.next, &c.filter, &c.reader); err != nil {
 			return err
 		}
 	}
@@ -109,7 +109,7 @@ func (c *Cursor) skipDropped(ctx context.Context, now snapshot, runs []*slotdv1.
 	if c.filter.since == 0 {
 		return nil
 	}
-	got, err := c.hub.fetch(now.oldest, &everything, nil)
+	got, err := c.hub.fetch(now.oldest, &everything, &c.reader)
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
@@ -123,18 +123,20 @@ func (c *Cursor) skipDropped(ctx context.Context, now snapshot, runs []*slotdv1.
 }
 
 // join makes the hub keep new blocks in memory for a reader.
-func (h *hub) join() {
+func (h *hub) join(r *reader) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.followers++
+	h.approach(r, true)
 }
 
 // leave is the end of a reader. What only readers need leaves memory with the last of them; what is nowhere else stays.
-func (h *hub) leave() {
+func (h *hub) leave(r *reader) {
 	h.publishing.Lock()
 	defer h.publishing.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.approach(r, false)
 	h.followers--
 	switch {
 	case h.followers > 0 || !h.retry.IsZero():
@@ -261,7 +263,7 @@ func (h *hub) resolve(id eventID) (uint64, bool) {
 
 // rewind returns the number of the event with which the last lines before end begin that pass the filter; 1 if there are
 // no more than that.
-func (h *hub) rewind(lines, end uint64, f *filter) (uint64, error) {
+func (h *hub) rewind(lines, end uint64, f *filter, r *reader) (uint64, error) {
 	if lines == 0 {
 		return end, nil
 	}
@@ -300,11 +302,11 @@ func (h *hub) rewind(lines, end uint64, f *filter) (uint64, error) {
 		if err != nil {
 			return 0, err
 		}
-		for _, m := range slices.Backward(stretches) {
-			if m.first >= end || !wanted.may(&m.mark) {
+		for _, p := range slices.Backward(stretches) {
+			if p.first >= end || !wanted.may(&p.mark) {
 				continue
 			}
-			blocks, err := h.read(s, m.offset, m.end, m.whole)
+			blocks, err := h.read(s, p, r)
 			if err != nil {
 				return 0, err
 			}
@@ -314,13 +316,6 @@ func (h *hub) rewind(lines, end uint64, f *filter) (uint64, error) {
 		}
 	}
 	return 1, nil
-}
-
-// piece is a stretch with where it ends.
-type piece struct {
-	mark
-	end   int64
-	whole bool
 }
 
 // stretches lists those of a segment.
@@ -339,8 +334,8 @@ func (h *hub) stretches(s *segment) ([]piece, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	pieces := make([]piece, 0, len(s.marks))
-	for i, m := range s.marks {
-		pieces = append(pieces, piece{m, s.end(i), s.sealed || i+1 < len(s.marks)})
+	for i := range s.marks {
+		pieces = append(pieces, s.piece(i))
 	}
 	return pieces, nil
 }
