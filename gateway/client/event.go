@@ -1,8 +1,10 @@
 package client
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 
 	soltiv1 "slotd/messages/solti/v1"
 )
@@ -25,11 +27,19 @@ type event struct {
 
 // eventOf decodes a frame; nil when it is of a type that this client does not know.
 func eventOf(fr frame) (*soltiv1.OutputEventProto, error) {
+	if chunk, ok := plainChunk(fr.data); ok {
+		return &soltiv1.OutputEventProto{Id: fr.id, Kind: &soltiv1.OutputEventProto_Chunk{Chunk: chunk}}, nil
+	}
 	var e event
 	if err := json.Unmarshal(fr.data, &e); err != nil {
 		return nil, fmt.Errorf("log event %q: %w", fr.id, err)
 	}
-	out := &soltiv1.OutputEventProto{Id: fr.id}
+	return e.proto(fr.id), nil
+}
+
+// proto is the event as a message; nil when it is of a type that this client does not know.
+func (e event) proto(id string) *soltiv1.OutputEventProto {
+	out := &soltiv1.OutputEventProto{Id: id}
 	switch e.Type {
 	case "chunk":
 		out.Kind = &soltiv1.OutputEventProto_Chunk{Chunk: &soltiv1.OutputChunkProto{
@@ -55,9 +65,85 @@ func eventOf(fr frame) (*soltiv1.OutputEventProto, error) {
 	case "lagged":
 		out.Kind = &soltiv1.OutputEventProto_Lagged{Lagged: &soltiv1.LaggedProto{Skipped: e.Skipped}}
 	default:
-		return nil, nil
+		return nil
 	}
-	return out, nil
+	return out
+}
+
+// plainChunk reads a chunk that is written exactly as daemons write it and has no escapes in its line, which most lines
+// have not: several times as fast as encoding/json, to which everything else is left.
+func plainChunk(data []byte) (*soltiv1.OutputChunkProto, bool) {
+	s := scanner{rest: data, ok: true}
+	chunk := &soltiv1.OutputChunkProto{}
+	s.expect(`{"type":"chunk","attempt":`)
+	chunk.Attempt = uint32(s.number(1<<32 - 1))
+	s.expect(`,"stream":`)
+	stream := s.text()
+	s.expect(`,"seq":`)
+	chunk.Seq = s.number(1<<63 - 1)
+	s.expect(`,"ts":`)
+	chunk.Ts = int64(s.number(1<<63 - 1))
+	s.expect(`,"line":`)
+	line := s.text()
+	if bytes.HasPrefix(s.rest, []byte(`,"truncated":true`)) {
+		s.expect(`,"truncated":true`)
+		chunk.Truncated = true
+	}
+	s.expect(`}`)
+	if !s.ok || len(s.rest) > 0 {
+		return nil, false
+	}
+	chunk.Stream, chunk.Line = streamOf(string(stream)), bytes.Clone(line)
+	return chunk, true
+}
+
+// scanner reads JSON of a known form from the front of rest; ok ends with the first thing that is not as expected.
+type scanner struct {
+	rest []byte
+	ok   bool
+}
+
+func (s *scanner) expect(text string) {
+	if !s.ok || len(s.rest) < len(text) || string(s.rest[:len(text)]) != text {
+		s.ok = false
+		return
+	}
+	s.rest = s.rest[len(text):]
+}
+
+// number reads a number of at most 18 digits that is not greater than most.
+func (s *scanner) number(most uint64) uint64 {
+	n, digits := uint64(0), 0
+	for digits < len(s.rest) && s.rest[digits] >= '0' && s.rest[digits] <= '9' && digits < 19 {
+		n = n*10 + uint64(s.rest[digits]-'0')
+		digits++
+	}
+	if digits == 0 || digits == 19 || n > most || digits > 1 && s.rest[0] == '0' {
+		s.ok = false
+		return 0
+	}
+	s.rest = s.rest[digits:]
+	return n
+}
+
+// text reads a string without escapes.
+func (s *scanner) text() []byte {
+	s.expect(`"`)
+	end := bytes.IndexByte(s.rest, '"')
+	if !s.ok || end < 0 {
+		s.ok = false
+		return nil
+	}
+	text := s.rest[:end]
+	for _, c := range text {
+		if c == '\\' || c < ' ' {
+			s.ok = false
+			return nil
+		}
+	}
+	s.ok = utf8.Valid(text)
+	s.rest = s.rest[end+1:]
+	return text
 }
 
 func streamOf(name string) soltiv1.OutputStreamKind {
