@@ -45,8 +45,8 @@ type node interface {
 	// Running are the tasks with an attempt that is not yet reaped.
 	Running() []*soltiv1.TaskData
 
-	// Drain admits nothing more and ends what runs, with no grace longer than the given one; 0 kills at once. It returns
-	// when nothing runs, or when ctx ends.
+	// Drain admits nothing more and ends what runs, with no grace longer than the given one; 0 kills at once, and of
+	// several calls the shortest grace holds. It returns when nothing runs, or when ctx ends.
 	Drain(ctx context.Context, grace time.Duration) error
 
 	// Stop ends streams and listeners, kills what still runs and releases everything. It is called once.

@@ -116,6 +116,7 @@ func TestServeTellsWhatItWaitsForAndASecondSignalKills(t *testing.T) {
 	w.signals <- syscall.SIGTERM
 	told := "waiting for an attempt to end: task_id=" + idA + " slot=build attempt=3 waited=0s grace=7s"
 	eventually(t, "it tells what it waits for", func() bool { return strings.Contains(w.talk.String(), told) })
+	eventually(t, "it drains", func() bool { n.mu.Lock(); defer n.mu.Unlock(); return len(n.graces) == 1 })
 	w.signals <- syscall.SIGTERM
 	if code := <-exit; code != 0 || !n.stopped {
 		t.Errorf("exit %d, said %s", code, w.talk.String())
