@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -275,4 +276,14 @@ func (d *daemon) introspect() figures {
 	var out figures
 	d.get("/api/v1/introspection").into(d.t, http.StatusOK, &out)
 	return out
+}
+
+// number reads a 64-bit integer, which is a string in this JSON.
+func number(t testing.TB, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
