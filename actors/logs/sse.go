@@ -51,21 +51,7 @@ func appendLaggedSSE(dst []byte, id eventID, skipped uint64) []byte {
 
 func appendChunks(dst []byte, b *block, from uint64) []byte {
 	var scratch [192]byte
-	head := strconv.AppendUint(append(scratch[:0], "event: chunk\nid: "...), b.epoch, 36)
-	head = append(head, '-')
-	id := len(head)
-	head = strconv.AppendUint(append(head, '-'), uint64(b.attempt), 10)
-	head = strconv.AppendUint(append(head, "\ndata: "+`{"type":"chunk","attempt":`...), uint64(b.attempt), 10)
-	if b.kind == kindStdout {
-		head = append(head, `,"stream":"stdout","seq":`...)
-	} else {
-		head = append(head, `,"stream":"stderr","seq":`...)
-	}
-	seq := len(head)
-	head = appendNumber(append(head, `,"ts":`...), b.ts)
-	head = append(head, `,"line":"`...)
-	toNumber, toSeq, toLine := head[:id], head[id:seq], head[seq:]
-
+	var head chunkHead
 	payload := b.payload
 	for n := b.first; len(payload) > 0; n++ {
 		line, truncated, rest, err := cutLine(payload)
@@ -76,9 +62,10 @@ func appendChunks(dst []byte, b *block, from uint64) []byte {
 		if n < from {
 			continue
 		}
-		dst = strconv.AppendUint(append(dst, toNumber...), n, 10)
-		dst = strconv.AppendUint(append(dst, toSeq...), b.seq+n-b.first, 10)
-		dst = appendText(append(dst, toLine...), line)
+		if head.text == nil || !head.advance() {
+			head = newChunkHead(scratch[:0], b, n)
+		}
+		dst = appendText(append(dst, head.text...), line)
 		if truncated {
 			dst = append(dst, `","truncated":true}`+"\n\n"...)
 		} else {
@@ -86,6 +73,50 @@ func appendChunks(dst []byte, b *block, from uint64) []byte {
 		}
 	}
 	return dst
+}
+
+// chunkHead is the frame of a chunk up to its line. From one line to the next only two numbers change, by one.
+type chunkHead struct {
+	text   []byte
+	number int // where the digits of the event's number end
+	seq    int // where those of its sequence number do
+}
+
+func newChunkHead(text []byte, b *block, number uint64) chunkHead {
+	var h chunkHead
+	text = strconv.AppendUint(append(text, "event: chunk\nid: "...), b.epoch, 36)
+	text = strconv.AppendUint(append(text, '-'), number, 10)
+	h.number = len(text)
+	text = strconv.AppendUint(append(text, '-'), uint64(b.attempt), 10)
+	text = strconv.AppendUint(append(text, "\ndata: "+`{"type":"chunk","attempt":`...), uint64(b.attempt), 10)
+	if b.kind == kindStdout {
+		text = append(text, `,"stream":"stdout","seq":`...)
+	} else {
+		text = append(text, `,"stream":"stderr","seq":`...)
+	}
+	text = strconv.AppendUint(text, b.seq+number-b.first, 10)
+	h.seq = len(text)
+	text = appendNumber(append(text, `,"ts":`...), b.ts)
+	h.text = append(text, `,"line":"`...)
+	return h
+}
+
+// advance goes on to the next line. It is false when a number needs one more digit: then the head must be made anew.
+func (h *chunkHead) advance() bool { return increment(h.text[:h.number]) && increment(h.text[:h.seq]) }
+
+// increment adds one to the decimal number at the end of text, in place.
+func increment(text []byte) bool {
+	for i := len(text) - 1; ; i-- {
+		switch c := text[i]; {
+		case c >= '0' && c < '9':
+			text[i] = c + 1
+			return true
+		case c == '9':
+			text[i] = '0'
+		default:
+			return false
+		}
+	}
 }
 
 const (
