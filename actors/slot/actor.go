@@ -61,6 +61,7 @@ type slotActor struct {
 	idle       *time.Timer
 	generation uint64 // of the idle timer
 	retry      *time.Timer
+	stuck      bool // a transition could not be written, and has not been written since
 }
 
 // tenant is what the shell knows of a task that is not terminal.
@@ -265,12 +266,14 @@ func (a *slotActor) settle(c actor.Context, done store.Committed) {
 		a.done(c, eff)
 	}
 	if failed == nil {
+		a.stuck = a.stuck && a.retry != nil
 		return
 	}
 	if id, admission := a.admission(failed); admission {
 		a.refuse(c, done, id)
 		return
 	}
+	a.stuck = true
 	a.giveUp(c)
 	if a.retry == nil {
 		a.deps.Logger.Warn("transition not written, will retry", "slot", a.name, "error", done.Err)

@@ -34,7 +34,7 @@ func (a *slotActor) answer(c actor.Context, eff Answer) {
 		return
 	}
 	delete(a.callers, eff.Caller)
-	if _, refused := a.refused[eff.Task]; refused && (eff.Reply == Accepted || eff.Reply == Busy) {
+	if _, refused := a.refused[eff.Task]; refused && (eff.Reply == Accepted || eff.Reply == Busy || eff.Reply == Reused) {
 		eff = Answer{Caller: eff.Caller, Reply: Unavailable} // it speaks of a task that never was
 	}
 	if who.submit {
@@ -57,14 +57,17 @@ func (a *slotActor) await(c actor.Context, effects []Effect) {
 			a.callers[answer.Caller] = who
 		}
 	}
-	if a.pipeline.Blocked() {
+	if a.stuck {
 		a.giveUp(c)
 	}
 }
 
+// giveUp also answers those who wait for the end of a holder that has not been spawned, and cannot be before the store
+// writes again.
 func (a *slotActor) giveUp(c actor.Context) {
+	spawned := a.core.holder == nil || a.tenants[a.core.holder.task].pid != nil
 	for number, who := range a.callers {
-		if who.decided {
+		if who.decided || !who.submit && !spawned {
 			a.answer(c, Answer{Caller: number, Reply: Unavailable})
 		}
 	}
