@@ -281,7 +281,7 @@ func (t *Tree) Stop() {
 	for _, pid := range []*actor.PID{t.retentionPID, t.registryPID} {
 		await(func() *actor.Future { return root.PoisonFuture(pid) })
 	}
-	root.Send(t.executorPID, executor.KillAll())
+	await(func() *actor.Future { return root.RequestFuture(t.executorPID, executor.KillAll(), killAgain) })
 	t.executor.Wait()
 	await(func() *actor.Future { return root.PoisonFuture(t.executorPID) })
 	t.routines.Wait()
@@ -290,9 +290,13 @@ func (t *Tree) Stop() {
 	t.dispatcher.stop()
 }
 
-// await stops an actor and waits for its end, however long that takes: the library's futures give up after 10 s.
-func await(stop func() *actor.Future) {
-	for stop().Wait() != nil {
+// killAgain is how long the executor may take to tell all attempts to end, before it is asked once more.
+const killAgain = 10 * time.Second
+
+// await asks for something and waits until it is done, however long that takes: the library's futures for the end of an
+// actor give up after 10 s.
+func await(ask func() *actor.Future) {
+	for ask().Wait() != nil {
 		continue
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,8 +45,9 @@ type Config struct {
 type Executor struct {
 	cfg      Config
 	attempts map[key]*attempt
-	queue    []waiting // owners that wait for a permit, longest first
-	held     int       // permits given out
+	queue    []*waiting       // owners that wait for a permit, longest first
+	waiting  map[key]*waiting // those of them that still want it
+	held     int              // permits given out
 	routines sync.WaitGroup
 
 	running, waits, started atomic.Int64
@@ -53,7 +55,7 @@ type Executor struct {
 
 // New makes an executor; Props makes its actor.
 func New(cfg Config) *Executor {
-	return &Executor{cfg: cfg, attempts: make(map[key]*attempt)}
+	return &Executor{cfg: cfg, attempts: make(map[key]*attempt), waiting: make(map[key]*waiting)}
 }
 
 // Props makes the one actor of this executor. The table outlives the actor: after a panic it goes on where it was.
@@ -112,9 +114,11 @@ type (
 		exit *slotdv1.AttemptExited
 	}
 	killAll struct{}
+	allTold struct{}
 )
 
-// KillAll is the message that kills every attempt; their owners are told as usual.
+// KillAll is the message that kills every attempt; their owners are told as usual. It is answered once all have been
+// told to end, so what was asked for before it has been started, and [Executor.Wait] waits for it.
 func KillAll() any { return &killAll{} }
 
 // Receive implements actor.Actor.
@@ -137,16 +141,25 @@ func (e *Executor) Receive(c actor.Context) {
 	case *ended:
 		e.ended(c, msg)
 	case *killAll:
-		for k := range e.attempts {
-			e.kill(k)
-		}
+		e.killAll(c)
 	}
 }
 
+// acquire may be repeated: an owner that failed may not have given back what it had, and its successor takes that over.
 func (e *Executor) acquire(c actor.Context, k key) {
+	if a := e.attempts[k]; a != nil {
+		a.owner = c.Sender()
+		c.Send(a.owner, &slotdv1.Granted{TaskId: k.task, Attempt: k.number})
+		return
+	}
+	if w := e.waiting[k]; w != nil {
+		w.owner = c.Sender()
+		return
+	}
 	if e.cfg.MaxRunning > 0 && e.held >= e.cfg.MaxRunning {
-		e.queue = append(e.queue, waiting{k, c.Sender()})
-		e.waits.Store(int64(len(e.queue)))
+		w := &waiting{k, c.Sender()}
+		e.queue, e.waiting[k] = append(e.queue, w), w
+		e.waits.Store(int64(len(e.waiting)))
 		return
 	}
 	e.grant(c, k, c.Sender())
@@ -168,9 +181,12 @@ func (e *Executor) release(c actor.Context, a *attempt) {
 	for len(e.queue) > 0 && e.held < e.cfg.MaxRunning {
 		next := e.queue[0]
 		e.queue = e.queue[1:]
-		e.grant(c, next.key, next.owner)
+		if e.waiting[next.key] == next {
+			delete(e.waiting, next.key)
+			e.grant(c, next.key, next.owner)
+		}
 	}
-	e.waits.Store(int64(len(e.queue)))
+	e.waits.Store(int64(len(e.waiting)))
 }
 
 func (e *Executor) start(c actor.Context, msg *slotdv1.StartAttempt) {
@@ -191,9 +207,9 @@ func (e *Executor) start(c actor.Context, msg *slotdv1.StartAttempt) {
 	e.running.Add(1)
 	self, root := c.Self(), c.ActorSystem().Root
 	e.routines.Go(func() {
-		defer e.running.Add(-1)
 		defer cancel()
 		exit := e.run(ctx, k, msg.GetSpec(), func(p runner.Process, at int64) { root.Send(self, &launched{k, p, at}) })
+		e.running.Add(-1) // whoever hears of the end finds it so
 		root.Send(self, &ended{k, exit})
 	})
 }
@@ -317,6 +333,15 @@ func (e *Executor) kill(k key) {
 	}
 }
 
+func (e *Executor) killAll(c actor.Context) {
+	for k := range e.attempts {
+		e.kill(k)
+	}
+	if c.Sender() != nil {
+		c.Respond(&allTold{})
+	}
+}
+
 // forget also takes back a permit, or a place in the queue for one, that its owner no longer wants.
 func (e *Executor) forget(c actor.Context, k key) {
 	if a := e.attempts[k]; a != nil {
@@ -327,11 +352,9 @@ func (e *Executor) forget(c actor.Context, k key) {
 		e.release(c, a)
 		return
 	}
-	for i, w := range e.queue {
-		if w.key == k {
-			e.queue = append(e.queue[:i], e.queue[i+1:]...)
-			e.waits.Store(int64(len(e.queue)))
-			return
-		}
+	delete(e.waiting, k)
+	e.waits.Store(int64(len(e.waiting)))
+	if len(e.queue) > 2*len(e.waiting) { // a long wait, and many who gave up
+		e.queue = slices.DeleteFunc(e.queue, func(w *waiting) bool { return e.waiting[w.key] != w })
 	}
 }
