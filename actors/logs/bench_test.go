@@ -47,14 +47,14 @@ func produce(b *testing.B, n int) *os.File {
 }
 
 // turns measures floor and real one after the other.
-func turns(b *testing.B, unit string, count int, floor, real func()) {
+func turns(b *testing.B, unit string, count int, floor, ours func()) {
 	b.Helper()
 	var floors, reals, busy time.Duration
 	for b.Loop() {
 		start := time.Now()
 		floor()
 		middle, before := time.Now(), processorTime(b)
-		real()
+		ours()
 		reals, floors = reals+time.Since(middle), floors+middle.Sub(start)
 		busy += processorTime(b) - before
 	}

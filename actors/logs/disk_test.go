@@ -184,6 +184,30 @@ func TestRemoveWhileItIsReadAndWritten(t *testing.T) {
 	h.logs.Close("tsk_unknown")
 }
 
+func TestSeveralAreRemovedInTheBackground(t *testing.T) {
+	h := newHouse(t)
+	var all []string
+	for i := range 5 {
+		id := fmt.Sprintf("tsk_%026d", i)
+		all = append(all, id)
+		w := h.logs.Writer(id, 1, stdout)
+		if _, err := io.WriteString(w, "hello\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.logs.Remove(append(all, "tsk_unknown")...)
+	h.logs.trim.group.Wait()
+	if entries, err := os.ReadDir(h.config.Dir); err != nil || len(entries) != 0 {
+		t.Errorf("left %v, %v", entries, err)
+	}
+	if got := h.logs.Stats(); got != (Stats{}) {
+		t.Errorf("left %+v", got)
+	}
+}
+
 func TestOpenFilesAreBounded(t *testing.T) {
 	h := newHouse(t, func(c *Config) { c.OpenFiles = 8 })
 	fds := func() int {

@@ -99,12 +99,15 @@ type Logs struct {
 }
 
 // Open prepares the logs under config.Dir, which is made if it is not there. What earlier lives left is read when it is
-// asked for; [Logs.Sweep] accounts for all of it.
+// asked for; [Logs.Sweep] accounts for all of it. Without a logger nothing is logged.
 func Open(config Config, logger hclog.Logger) (*Logs, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
 	config.defaults()
+	if logger == nil {
+		logger = hclog.NewNullLogger()
+	}
 	if err := os.MkdirAll(config.Dir, folderMode); err != nil {
 		return nil, fmt.Errorf("make the log directory: %w", err)
 	}
@@ -122,7 +125,6 @@ func Open(config Config, logger hclog.Logger) (*Logs, error) {
 	if err := l.folders.find(config.Dir); err != nil {
 		return nil, err
 	}
-	l.trim.begin()
 	return l, nil
 }
 

@@ -21,18 +21,15 @@ const (
 	Terminal                 // its log is dropped when space is needed
 )
 
-// trim is the goroutine that deletes what is too much. At most one runs.
+// trim is the goroutine that deletes what is too much. At most one runs, until the end.
 type trim struct {
 	mu       sync.Mutex
 	running  bool
 	again    bool
 	standing func(taskID string) Standing
-	stop     chan struct{}
 	group    sync.WaitGroup
 	ended    atomic.Bool
 }
-
-func (t *trim) begin() { t.stop = make(chan struct{}) }
 
 // also runs f beside the trimming, unless it has ended.
 func (t *trim) also(f func()) {
@@ -45,9 +42,7 @@ func (t *trim) also(f func()) {
 
 func (t *trim) end() {
 	t.mu.Lock()
-	if !t.ended.Swap(true) {
-		close(t.stop)
-	}
+	t.ended.Store(true)
 	t.mu.Unlock()
 	t.group.Wait()
 }
