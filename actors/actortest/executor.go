@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -14,8 +15,8 @@ import (
 
 // Executor is an executor without processes: an attempt runs from its start until it is told to end, or until [End].
 type Executor struct {
-	Deaf     bool // to StopAttempt: only a kill helps
-	Withhold bool // no permits
+	Deaf     atomic.Bool // to StopAttempt: only a kill helps
+	Withhold atomic.Bool // no permits
 
 	mu       sync.Mutex
 	lines    []string
@@ -71,7 +72,7 @@ func (e *Executor) Receive(c actor.Context) {
 	defer e.mu.Unlock()
 	switch msg := c.Message().(type) {
 	case *slotdv1.Acquire:
-		if e.attempts[e.log("acquire", msg)] = (&attempt{}); !e.Withhold {
+		if e.attempts[e.log("acquire", msg)] = (&attempt{}); !e.Withhold.Load() {
 			c.Send(c.Sender(), &slotdv1.Granted{TaskId: msg.GetTaskId(), Attempt: msg.GetAttempt()})
 		}
 	case *slotdv1.StartAttempt:
@@ -80,7 +81,7 @@ func (e *Executor) Receive(c actor.Context) {
 	case *slotdv1.AttachAttempt:
 		e.attach(c, msg)
 	case *slotdv1.StopAttempt:
-		if key := e.log("stop", msg); !e.Deaf {
+		if key := e.log("stop", msg); !e.Deaf.Load() {
 			e.exit(c, key, exited(msg, slotdv1.ExitKind_EXIT_KIND_SIGNALED, 15))
 		}
 	case *slotdv1.KillAttempt:

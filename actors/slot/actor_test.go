@@ -114,6 +114,12 @@ func (l *lane) rejected(f *actor.Future, label string) {
 	}
 }
 
+// pass lets time pass, and all happen that is due.
+func (l *lane) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // end lets an attempt end by itself.
 func (l *lane) end(task string) {
 	synctest.Wait()
@@ -231,7 +237,7 @@ func TestRefusedReplacementLeavesTheHolderAlone(t *testing.T) {
 		l.gate.Judge(func(b *store.Batch) error { return errDisk })
 		l.rejected(l.submit("b", replace), messages.LabelUnavailable)
 		l.gate.Judge(nil)
-		time.Sleep(time.Minute)
+		l.pass(time.Minute)
 		l.saw("start a/1")
 		l.stored("a HOLDER RUNNING")
 		l.accepted(l.submit("c", replace))
@@ -258,7 +264,7 @@ func TestEndOfTheHolderOutlivesARefusedSuccessor(t *testing.T) {
 		l.rejected(b, messages.LabelUnavailable)
 		l.rejected(c, messages.LabelUnavailable)
 		l.gate.Open()
-		time.Sleep(time.Second)
+		l.pass(time.Second)
 		l.stored("a NONE SUCCEEDED Completed")
 		l.saw("start a/1", "end a/1", "forget a/1")
 		l.forgotten()
@@ -278,7 +284,7 @@ func TestRefusedTaskIsLeftOutOfWhatIsCommittedAgain(t *testing.T) {
 		l.rejected(b, messages.LabelUnavailable)
 		l.gate.Release(nil, store.ErrRefused) // c is admitted; the hand-over names b
 		l.gate.Open()
-		time.Sleep(time.Second)
+		l.pass(time.Second)
 		l.accepted(c)
 		l.stored("a NONE SUCCEEDED Completed", "c HOLDER RUNNING")
 		l.end("c")
@@ -302,9 +308,9 @@ func TestStoreThatCannotWriteStopsNoCancel(t *testing.T) {
 		l.rejected(l.submit("c", waits), messages.LabelUnavailable)
 		l.saw("start a/1", "stop a/1")
 		l.stored("a HOLDER RUNNING", "b QUEUED PENDING")
-		time.Sleep(time.Minute)
+		l.pass(time.Minute)
 		l.gate.Judge(nil)
-		time.Sleep(time.Second)
+		l.pass(time.Second)
 		l.stored("a NONE CANCELED Canceled") // and b is gone
 		l.accepted(l.submit("d", drop))
 		l.end("d")
@@ -319,11 +325,11 @@ func TestFailedTransitionsAreWrittenInOrderAndNothingIsLost(t *testing.T) {
 		l.accepted(l.submit("b", waits))
 		l.gate.Judge(func(*store.Batch) error { return errDisk })
 		l.end("a")
-		time.Sleep(10 * time.Second)
+		l.pass(10 * time.Second)
 		l.saw("start a/1", "end a/1")
 		l.stored("a HOLDER RUNNING", "b QUEUED PENDING")
 		l.gate.Judge(nil)
-		time.Sleep(time.Second)
+		l.pass(time.Second)
 		l.saw("start a/1", "end a/1", "forget a/1", "start b/1")
 		l.stored("a NONE SUCCEEDED Completed", "b HOLDER RUNNING")
 		runs, err := l.gate.Runs(t.Context(), "a")
@@ -365,7 +371,7 @@ func TestFoldedAdmissionIsNotRefused(t *testing.T) {
 			}
 			return nil
 		})
-		time.Sleep(time.Second)
+		l.pass(time.Second)
 		l.accepted(c)
 		l.stored("a HOLDER RUNNING", "b NONE CANCELED Canceled", "c QUEUED PENDING")
 		l.end("a")
@@ -459,7 +465,7 @@ func TestFailedTaskActorIsRebuiltAndItsAttemptGoesOn(t *testing.T) {
 		failures := failOnce(l, func(msg any) bool { _, ok := msg.(*slotdv1.AttemptStarted); return ok })
 		l.open()
 		l.accepted(l.submit("a", drop))
-		time.Sleep(time.Second)
+		l.pass(time.Second)
 		l.saw("start a/1", "attach a/1")
 		l.end("a")
 		l.saw("start a/1", "attach a/1", "end a/1", "forget a/1")
@@ -477,7 +483,7 @@ func TestFailedTaskActorHearsOfItsStopAgain(t *testing.T) {
 		l.open()
 		l.accepted(l.submit("a", drop))
 		answer := l.send(&slotdv1.Cancel{TaskId: "a"})
-		time.Sleep(time.Second)
+		l.pass(time.Second)
 		if ended, ok := actortest.Await(t, answer).(*slotdv1.TaskEnded); !ok {
 			t.Errorf("got %v", ended)
 		}
@@ -488,12 +494,12 @@ func TestFailedTaskActorHearsOfItsStopAgain(t *testing.T) {
 
 func TestFailedTaskActorLeavesNoPermit(t *testing.T) {
 	inLane(t, func(l *lane) {
-		l.executor.Withhold = true
+		l.executor.Withhold.Store(true)
 		failOnce(l, func(msg any) bool { _, ok := msg.(*slotdv1.StopTask); return ok })
 		l.open()
 		l.accepted(l.submit("a", drop))
 		answer := l.send(&slotdv1.Cancel{TaskId: "a"})
-		time.Sleep(time.Second)
+		l.pass(time.Second)
 		actortest.Await(t, answer)
 		l.saw("forget a/1", "forget a/1")
 		l.forgotten()
@@ -531,21 +537,21 @@ func TestIdleSlotAsksToRetire(t *testing.T) {
 			}
 			return n, received
 		}
-		time.Sleep(10 * time.Minute)
+		l.pass(10 * time.Minute)
 		if n, _ := retirements(); n != 0 {
 			t.Errorf("a busy slot asked to retire")
 		}
 		l.end("a")
-		time.Sleep(59 * time.Second)
+		l.pass(59 * time.Second)
 		if n, _ := retirements(); n != 0 {
 			t.Errorf("asked to retire too early")
 		}
-		time.Sleep(time.Second)
+		l.pass(time.Second)
 		if n, received := retirements(); n != 1 || received != 1 {
 			t.Errorf("asked %d times, having received %d", n, received)
 		}
 		actortest.Await(t, l.send(&slotdv1.Cancel{TaskId: "a"})) // it was not let go
-		time.Sleep(time.Minute)
+		l.pass(time.Minute)
 		if n, received := retirements(); n != 2 || received != 2 {
 			t.Errorf("asked %d times, having received %d", n, received)
 		}
@@ -583,7 +589,7 @@ func TestEveryDecisionIsCounted(t *testing.T) {
 // A client may cancel a task that does not end as often as it likes.
 func TestRepeatedCancelsTakeNoMemory(t *testing.T) {
 	inLane(t, func(l *lane) {
-		l.executor.Deaf = true
+		l.executor.Deaf.Store(true)
 		l.open()
 		l.accepted(l.submit("a", drop))
 		for range 100 {
@@ -594,7 +600,7 @@ func TestRepeatedCancelsTakeNoMemory(t *testing.T) {
 				t.Errorf("%d stops are kept", n)
 			}
 		})
-		time.Sleep(5 * time.Second)
+		l.pass(5 * time.Second)
 		l.saw("start a/1", "stop a/1", "kill a/1", "forget a/1")
 		l.forgotten()
 	})
