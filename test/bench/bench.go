@@ -51,6 +51,7 @@ type Section struct {
 // Config says how much is measured. The zero value of a number means the default.
 type Config struct {
 	Self     []string  // program and leading arguments that end up in Child
+	Slotd    string    // path of the binary, see Build
 	Dir      string    // an existing folder for scratch files
 	Progress io.Writer // what is being measured, a line each; io.Discard for silence
 
@@ -62,6 +63,7 @@ type Config struct {
 	Lines     int   // lines written by one process per round, default 2 000 000
 	Followers []int // clients that read them at the same time, default 1, 10, 100
 	Objects   int   // objects kept to weigh one, default 100 000
+	Leftovers int   // tasks after which nothing may be left, default 10 000
 }
 
 func (c Config) withDefaults() Config {
@@ -76,6 +78,7 @@ func (c Config) withDefaults() Config {
 		{&c.Tasks, 50_000},
 		{&c.Lines, 2_000_000},
 		{&c.Objects, 100_000},
+		{&c.Leftovers, 10_000},
 	} {
 		if *d.field == 0 {
 			*d.field = d.value
@@ -92,6 +95,8 @@ func (c Config) Validate() error {
 	switch {
 	case len(c.Self) == 0:
 		return errors.New("no program for child processes")
+	case c.Slotd == "":
+		return errors.New("no slotd to measure")
 	case c.Dir == "":
 		return errors.New("no folder for scratch files")
 	case c.Progress == nil:
@@ -111,6 +116,7 @@ func Sections(c Config) []Section {
 		lines(c),
 		followers(c),
 		weights(c),
+		leftovers(c),
 	}
 }
 

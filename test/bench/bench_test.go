@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -21,7 +22,11 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	code := m.Run()
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
 	// The runtime's dead letters keep a timer for a second, which is longer than one search goes on.
 	for deadline := time.Now().Add(10 * time.Second); code == 0; {
 		err := goleak.Find()
@@ -36,6 +41,22 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// slotd is the path of the binary.
+var slotd string
+
+// run builds slotd and runs the tests.
+func run(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "slotd-bench-test-")
+	if err != nil {
+		return 1, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if slotd, err = Build(context.Background(), dir); err != nil {
+		return 1, err
+	}
+	return m.Run(), nil
+}
+
 // tiny is enough to see that everything that is measured is also done.
 func tiny(t *testing.T) Config {
 	t.Helper()
@@ -44,8 +65,8 @@ func tiny(t *testing.T) Config {
 		t.Fatal(err)
 	}
 	return Config{
-		Self: []string{self}, Dir: t.TempDir(), Progress: io.Discard,
-		Rounds: 2, Starts: 16, Latencies: 3, Messages: 640, Tasks: 100, Lines: 1000, Followers: []int{3}, Objects: 200,
+		Self: []string{self}, Slotd: slotd, Dir: t.TempDir(), Progress: io.Discard,
+		Rounds: 2, Starts: 16, Latencies: 3, Messages: 640, Tasks: 100, Lines: 1000, Followers: []int{3}, Objects: 200, Leftovers: 20,
 	}
 }
 
@@ -65,13 +86,26 @@ func TestEverySectionMeasuresInEveryRound(t *testing.T) {
 	for _, part := range report.Parts {
 		for _, row := range part.Rows {
 			rows++
-			if s := row.Sample; !(0 < s.Min && s.Min <= s.Median && s.Median <= s.Max) {
+			least := math.SmallestNonzeroFloat64
+			if part.Section.Name == "leftovers" {
+				least = 0 // which is what it promises
+			}
+			if s := row.Sample; !(least <= s.Min && s.Min <= s.Median && s.Median <= s.Max) {
 				t.Errorf("%s: %+v", row.Metric.Name, s)
 			}
 			if _, ok := part.floor(row); row.Metric.Floor != "" && !ok {
 				t.Errorf("%s stands beside %q, which its section does not measure", row.Metric.Name, row.Metric.Floor)
 			}
 		}
+	}
+	if last := report.Parts[len(report.Parts)-1]; last.Section.Name == "leftovers" {
+		for _, row := range last.Rows {
+			if row.Sample.Max > 0 {
+				t.Errorf("%.0f %s", row.Sample.Max, row.Metric.Name)
+			}
+		}
+	} else {
+		t.Errorf("the last section is %s, and nobody looks for what is left", last.Section.Name)
 	}
 	if got, want := strings.Count(progress.String(), "\n"), rows*c.Rounds; got != want {
 		t.Errorf("%d measurements, want %d", got, want)

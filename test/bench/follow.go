@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,8 +24,8 @@ type Seen struct {
 }
 
 // Follow reads a stream of server-sent events to its end and counts; n lines, numbered from 0, are expected. The same
-// code follows slotd and the bare server, and is cheap beside both.
-func Follow(ctx context.Context, client *http.Client, url string, n int) (seen Seen, err error) {
+// code follows slotd and the bare server, and is cheap beside both. It calls connected once the server has accepted.
+func Follow(ctx context.Context, client *http.Client, url string, n int, connected func()) (seen Seen, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return seen, err
@@ -38,6 +39,7 @@ func Follow(ctx context.Context, client *http.Client, url string, n int) (seen S
 	if response.StatusCode != http.StatusOK {
 		return seen, fmt.Errorf("%s: %s", url, response.Status)
 	}
+	connected()
 	err = seen.read(response.Body, n)
 	return seen, err
 }
@@ -108,21 +110,37 @@ func (s *Seen) Whole(n int) error {
 }
 
 // FollowAll lets a number of clients follow the same stream of n lines, each on a connection of its own, and returns
-// when the last of them had the last line. Every one of them must have seen all.
-func FollowAll(ctx context.Context, url string, clients, n int) (last time.Time, err error) {
+// when the last of them had the last line. Every one of them must have seen all. Once all are connected it calls begin.
+func FollowAll(ctx context.Context, url string, clients, n int, begin func() error) (last time.Time, err error) {
 	transport := &http.Transport{ReadBufferSize: blockBytes, DisableCompression: true}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
 	all := make([]Seen, clients)
+	var missing atomic.Int64
+	missing.Store(int64(clients))
+	complete := make(chan struct{})
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range all {
 		group.Go(func() (err error) {
-			if all[i], err = Follow(ctx, client, url, n); err != nil {
+			all[i], err = Follow(ctx, client, url, n, func() {
+				if missing.Add(-1) == 0 {
+					close(complete)
+				}
+			})
+			if err != nil {
 				return err
 			}
 			return all[i].Whole(n)
 		})
 	}
+	group.Go(func() error {
+		select {
+		case <-complete:
+			return begin()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
 	if err := group.Wait(); err != nil {
 		return last, err
 	}

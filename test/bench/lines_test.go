@@ -96,7 +96,7 @@ func TestOneFollowerWithLossFailsThemAll(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	if _, err := FollowAll(t.Context(), server.URL, 3, n); err == nil {
+	if _, err := FollowAll(t.Context(), server.URL, 3, n, func() error { return nil }); err == nil {
 		t.Error("a follower missed lines, and nobody noticed")
 	}
 }

@@ -55,8 +55,11 @@ func openNode(scratch string, cfg actors.Config) (*node, error) {
 // measured next. It must be called once, and the node's tree is gone afterwards.
 func (n *node) close() error {
 	system := weak.Make(n.tree.System())
+	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+	err := n.tree.Drain(ctx, 0)
+	cancel()
 	n.tree.Stop()
-	err := n.release()
+	err = errors.Join(err, n.release())
 	n.tree, n.logs, n.kept = nil, nil, nil
 	return errors.Join(err, collected(system))
 }

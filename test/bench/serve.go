@@ -15,25 +15,6 @@ import (
 // perFlush is how many events the bare server sends at once.
 const perFlush = 64
 
-func followers(c Config) Section {
-	section := Section{
-		Name: "followers",
-		About: fmt.Sprintf("The same %s lines as server-sent events to clients on the same machine, from the start until every client "+
-			"has the last line; none may be lost. The floor is `net/http` in a process of its own, which sends events that were "+
-			"encoded before, %d per flush.", number(float64(c.Lines)), perFlush),
-	}
-	for _, n := range c.Followers {
-		section.Probes = append(section.Probes, Probe{
-			Metrics: []Metric{{Name: fmt.Sprintf("bare SSE server, %d followers", n), Unit: "events/s"}},
-			Measure: func(ctx context.Context) ([]float64, error) {
-				took, err := bareFollowers(ctx, c, n)
-				return []float64{PerSecond(n*c.Lines, took)}, err
-			},
-		})
-	}
-	return section
-}
-
 // bareFollowers starts the bare server and lets n clients read all of it.
 func bareFollowers(ctx context.Context, c Config, n int) (took time.Duration, err error) {
 	cmd := c.child(ctx, childServe, c.Lines)
@@ -54,7 +35,7 @@ func bareFollowers(ctx context.Context, c Config, n int) (took time.Duration, er
 		return 0, fmt.Errorf("read the address of the bare server: %w", err)
 	}
 	start := time.Now()
-	last, err := FollowAll(ctx, strings.TrimSpace(url), n, c.Lines)
+	last, err := FollowAll(ctx, strings.TrimSpace(url), n, c.Lines, func() error { return nil }) // it has begun by itself
 	return last.Sub(start), err
 }
 

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -42,14 +43,20 @@ func run(ctx context.Context, args []string) error {
 	page := flags.String("write", "", "also write the report to this `file`, as Markdown")
 	only := flags.String("only", "", "measure only the sections whose name matches this `regexp`")
 	c := bench.Config{Progress: os.Stderr}
-	flags.IntVar(&c.Rounds, "rounds", 3, "measure everything this many times")
-	flags.IntVar(&c.Lines, "lines", 0, "lines of the log sections (default 2000000)")
+	quick := flags.Bool("quick", false, "measure everything once and little of it, in about a minute; such figures decide nothing")
+	rounds := flags.Int("rounds", 0, "measure everything this many times (default 3)")
+	lines := flags.Int("lines", 0, "lines of the log sections (default 2000000)")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil
 		}
 		return err
 	}
+	if *quick {
+		c.Rounds, c.Starts, c.Latencies, c.Messages, c.Tasks = 1, 1000, 50, 200_000, 20_000
+		c.Lines, c.Objects, c.Leftovers = 100_000, 20_000, 1000
+	}
+	c.Rounds, c.Lines = cmp.Or(*rounds, c.Rounds), cmp.Or(*lines, c.Lines)
 	return measure(ctx, c, *only, *page)
 }
 
@@ -67,6 +74,9 @@ func measure(ctx context.Context, c bench.Config, only, page string) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(c.Dir)) }()
+	if c.Slotd, err = bench.Build(ctx, c.Dir); err != nil {
+		return err
+	}
 
 	sections := slices.DeleteFunc(bench.Sections(c), func(s bench.Section) bool { return !wanted.MatchString(s.Name) })
 	report, err := bench.Run(ctx, c, sections)
