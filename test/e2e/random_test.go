@@ -36,7 +36,7 @@ func TestASlotNeverHasTwoTasksAtATime(t *testing.T) {
 	dir := t.TempDir()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	const clients, each, slots = 6, 60, 4
+	const clients, each, slots = 6, 80, 6
 	var (
 		group sync.WaitGroup
 		mu    sync.Mutex
@@ -48,7 +48,7 @@ func TestASlotNeverHasTwoTasksAtATime(t *testing.T) {
 			for range each {
 				slot := fmt.Sprintf("s%d", r.IntN(slots))
 				spec := shell(slot, tenant, dir, []string{"plain", "child", "deaf"}[r.IntN(3)]).
-					with("admission", []string{drop, replace, queue}[r.IntN(3)]).with("stopGraceMs", r.IntN(60)).
+					with("admission", []string{drop, replace, queue}[r.IntN(3)]).with("stopGraceMs", r.IntN(300)).
 					with("restart", []string{"RESTART_STRATEGY_NEVER", "RESTART_STRATEGY_ON_FAILURE"}[r.IntN(2)]).
 					with("maxRetries", r.IntN(2)).with("backoff", object{"firstMs": 1, "maxMs": 5, "factor": 1}).with("timeoutMs", 30+r.IntN(3000))
 				a, err := d.try(http.MethodPost, "/api/v1/tasks", object{"spec": spec}.String(), "Content-Type", "application/json")
@@ -68,14 +68,14 @@ func TestASlotNeverHasTwoTasksAtATime(t *testing.T) {
 				ids = append(ids, strings.TrimPrefix(path, "/api/v1/tasks/"))
 				victim := ids[r.IntN(len(ids))]
 				mu.Unlock()
-				switch r.IntN(8) {
+				switch r.IntN(16) {
 				case 0:
 					a, err = d.try(http.MethodPost, "/api/v1/tasks/"+victim+"/cancel", "")
 				case 1:
 					a, err = d.try(http.MethodDelete, "/api/v1/tasks/"+victim, "")
 				case 2:
 					a, err = d.try(http.MethodPost, "/api/v1/slots/"+slot+"/purge?holder=true", "")
-				case 3:
+				case 3, 4, 5, 6, 7, 8:
 					a, err = d.try(http.MethodGet, path+"?wait=2s", "")
 				}
 				if err != nil || a.status >= 400 && a.status != http.StatusNotFound {

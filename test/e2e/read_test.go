@@ -76,7 +76,7 @@ func TestWaitAnswersAsSoonAsItHolds(t *testing.T) {
 	if k := d.taskOf(d.get("/api/v1/tasks/" + queued + "?wait=300ms")); k.phase() != "PENDING" || time.Since(begin) < 300*time.Millisecond {
 		t.Errorf("after %v the queued task is %s", time.Since(begin), k.phase())
 	}
-	answered := make(chan task, 1)
+	answered := make(chan answer, 1)
 	failed := make(chan error, 1)
 	go func() {
 		a, err := d.try(http.MethodGet, "/api/v1/tasks/"+queued+"?wait=1m&for=terminal", "")
@@ -84,12 +84,12 @@ func TestWaitAnswersAsSoonAsItHolds(t *testing.T) {
 			failed <- err
 			return
 		}
-		answered <- d.taskOf(a)
+		answered <- a
 	}()
 	d.cancel(holder)
 	select {
-	case k := <-answered:
-		if k.ended() != "SUCCEEDED Completed" {
+	case a := <-answered:
+		if k := d.taskOf(a); k.ended() != "SUCCEEDED Completed" {
 			t.Errorf("ended %s", k.ended())
 		}
 	case err := <-failed:

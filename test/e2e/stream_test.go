@@ -61,7 +61,7 @@ func (d *daemon) open(id, query string, headers ...string) *stream {
 	return &stream{t: d.t, body: resp.Body, events: bufio.NewReaderSize(resp.Body, 1<<20)}
 }
 
-// next reads one event; false is the end of the stream.
+// next reads one event; false is the end of the stream. It may be called from any goroutine, as may rest.
 func (s *stream) next() (e event, ok bool) {
 	s.t.Helper()
 	var raw strings.Builder
@@ -71,7 +71,8 @@ func (s *stream) next() (e event, ok bool) {
 			return event{}, false
 		}
 		if err != nil {
-			s.t.Fatalf("the stream broke off: %v after %q", err, raw.String()+line)
+			s.t.Errorf("the stream broke off: %v after %q", err, tailOf(raw.String()+line, 500))
+			return event{}, false
 		}
 		raw.WriteString(line)
 		switch {
@@ -87,10 +88,12 @@ func (s *stream) next() (e event, ok bool) {
 			e.id = strings.TrimSpace(line[len("id: "):])
 		case strings.HasPrefix(line, "data: "):
 			if err := json.Unmarshal([]byte(line[len("data: "):]), &e.data); err != nil {
-				s.t.Fatalf("event %q: %v", tailOf(line, 500), err)
+				s.t.Errorf("event %q: %v", tailOf(line, 500), err)
+				return event{}, false
 			}
 		default:
-			s.t.Fatalf("unexpected line %q", line)
+			s.t.Errorf("unexpected line %q", line)
+			return event{}, false
 		}
 	}
 }
