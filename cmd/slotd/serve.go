@@ -21,7 +21,7 @@ func (a *app) serveVerb() *cobra.Command {
 			"Every flag is also a variable SLOTD_* and a key of the YAML file that --config names; a flag wins over\n" +
 			"a variable, a variable over the file. `slotd config show` tells what holds and why.\n\n" +
 			"SIGTERM stops gracefully: nothing new is admitted, running attempts get their grace, and the log tells\n" +
-			"what is waited for. A second one kills at once.",
+			"what is waited for. A second one kills at once. A hang-up (SIGHUP) stops nothing.",
 		Args: cobra.NoArgs,
 	}
 	configFlags(cmd.Flags(), settings(a.getenv))
@@ -104,6 +104,10 @@ func (a *app) serve(ctx context.Context, c Config, logger hclog.Logger) (err err
 		case <-ctx.Done():
 			return a.drain(ctx, n, c.Node.ShutdownGrace, signals, logger)
 		case s := <-signals:
+			if s == syscall.SIGHUP {
+				logger.Info("left alone: a hang-up stops nothing, SIGTERM does", "signal", s.String())
+				continue
+			}
 			logger.Info("stopping: nothing new is admitted; once more kills at once", "signal", s.String())
 			return a.drain(ctx, n, c.Node.ShutdownGrace, signals, logger)
 		}
@@ -151,7 +155,7 @@ func (a *app) drain(ctx context.Context, n node, grace time.Duration, signals <-
 		case <-tick.C:
 			w.tell()
 		case s := <-signals:
-			if grace > 0 {
+			if grace > 0 && s != syscall.SIGHUP {
 				logger.Info("killing what is left", "signal", s.String())
 				grace = 0
 				begin(0)

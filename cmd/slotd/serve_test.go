@@ -126,6 +126,26 @@ func TestServeTellsWhatItWaitsForAndASecondSignalKills(t *testing.T) {
 	}
 }
 
+func TestAHangUpStopsNothing(t *testing.T) {
+	n := &fakeNode{lazy: true, running: []*soltiv1.TaskData{{Metadata: &soltiv1.ObjectMeta{Id: idA}}}}
+	w := serving(t, n)
+	exit := begin(t, w, filepath.Join(t.TempDir(), "d"))
+	w.signals <- syscall.SIGHUP
+	n.ready <- nil
+	eventually(t, "it is ready", func() bool { return w.out.String() != "" })
+	eventually(t, "it tells what became of the signal", func() bool { return strings.Contains(w.talk.String(), "a hang-up stops nothing") })
+	w.signals <- syscall.SIGTERM
+	w.signals <- syscall.SIGHUP
+	eventually(t, "the hang-up was taken", func() bool { return len(w.signals) == 0 })
+	w.signals <- syscall.SIGTERM
+	if code := <-exit; code != 0 {
+		t.Errorf("exit %d, said %s", code, w.talk.String())
+	}
+	if len(w.signals) != 0 || len(n.graces) != 2 {
+		t.Errorf("the hang-up killed: %d signals are left, graces %v", len(w.signals), n.graces)
+	}
+}
+
 func TestServeEndsWhenItCannotServe(t *testing.T) {
 	for name, breaks := range map[string]func(*fakeNode){
 		"recovery": func(n *fakeNode) { n.ready <- errors.New("torn page") },
