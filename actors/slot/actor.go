@@ -344,6 +344,7 @@ func (a *slotActor) recorded(c actor.Context, eff Record) {
 		}
 	case End:
 		delete(a.tenants, eff.Task)
+	default: // the tenant stays
 	}
 }
 

@@ -15,7 +15,8 @@ func (s *Slot) submitted(ev Submitted) []Effect {
 		s.become(Occupied)
 		return []Effect{
 			Record{Task: ev.Task, Change: Admit, Role: slotdv1.Role_ROLE_HOLDER},
-			Spawn{ev.Task}, accepted(ev, messages.Admitted),
+			Spawn{ev.Task},
+			accepted(ev, messages.Admitted),
 		}
 	case ev.Admission == soltiv1.AdmissionStrategy_ADMISSION_STRATEGY_QUEUE:
 		return s.admitQueued(ev)

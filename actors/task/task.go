@@ -315,6 +315,7 @@ func (t *Task) ended(now time.Time, v messages.Verdict) []Effect {
 		return t.wait(now.Add(t.delay()), shown, run)
 	case messages.EndExhausted:
 		shown.Status, shown.Reason = soltiv1.TaskStatus_TASK_STATUS_EXHAUSTED, messages.ReasonRetriesExhausted
+	case messages.End: // as it is shown
 	}
 	return t.finish(shown, run)
 }
