@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -392,7 +393,8 @@ func (w *world) again() {
 
 // execute lets the executor do one thing: grant a permit, or see an attempt end.
 func (w *world) execute() {
-	for n, a := range w.attempts {
+	for _, n := range slices.Sorted(maps.Keys(w.attempts)) { // in order, so that a seed repeats the walk
+		a := w.attempts[n]
 		switch a.phase {
 		case "queued":
 			a.phase = "permitted"
