@@ -60,7 +60,8 @@ const (
 
 // Subject is a kind of runner under test.
 type Subject struct {
-	// Spec says how the kind expresses a program, or nil when it cannot: what would need it is then skipped.
+	// Spec says how the kind expresses a program, or nil when it cannot: the tests that need it are left out. It is
+	// also asked without arguments, to find that out.
 	Spec func(p Program, args ...string) *soltiv1.CreateSpec
 
 	// Left lists what attempts have left on the machine: control groups, files, containers. Nil: nothing could be.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"slotd/actors/runner"
 	"slotd/actors/runner/runnertest"
 	soltiv1 "slotd/messages/solti/v1"
+	"slotd/test/need"
 )
 
 // begin starts an attempt whose output can be looked at.
@@ -136,9 +136,7 @@ func TestScriptsRunFromAPrivateFile(t *testing.T) {
 			},
 		} {
 			t.Run(test.name, func(t *testing.T) {
-				if _, err := exec.LookPath(test.interpreter); err != nil {
-					t.Skipf("%s is not installed", test.interpreter)
-				}
+				need.Tool(t, test.interpreter)
 				if got := outputOf(t, r, test.task); got != test.want {
 					t.Errorf("got %q, want %q", got, test.want)
 				}

@@ -12,6 +12,7 @@ import (
 	"slotd/actors/runner"
 	"slotd/actors/runner/runnertest"
 	soltiv1 "slotd/messages/solti/v1"
+	"slotd/test/need"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -72,8 +73,8 @@ func spec(task *soltiv1.SubprocessTask) *soltiv1.CreateSpec {
 func eachTree(t *testing.T, test func(t *testing.T, open func(*testing.T, Config) *Runner)) {
 	for _, tree := range []Tree{TreeCgroup, TreeScan} {
 		t.Run(string(tree), func(t *testing.T) {
-			if _, err := ownGroup(); err != nil && tree == TreeCgroup {
-				t.Skipf("no control groups here: %v", err)
+			if _, err := ownGroup(); tree == TreeCgroup {
+				need.That(t, err == nil, "a writable cgroup2 tree")
 			}
 			test(t, func(t *testing.T, cfg Config) *Runner {
 				t.Helper()

@@ -11,6 +11,8 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
+
+	"slotd/test/need"
 )
 
 // sleeper starts a process that stays until the test ends.
@@ -47,9 +49,7 @@ func leftover(t *testing.T, base string, owner identity) (dir string, process *e
 	t.Helper()
 	dir = filepath.Join(base, owner.String()+".0")
 	leaf := filepath.Join(dir, "tsk_1-1", "nested")
-	if err := os.MkdirAll(leaf, 0o755); err != nil {
-		t.Skipf("no control groups here: %v", err)
-	}
+	need.That(t, os.MkdirAll(leaf, 0o755) == nil, "a writable cgroup2 tree")
 	t.Cleanup(func() {
 		if err := openGroup(dir).clear(); err != nil {
 			t.Error(err)
@@ -74,13 +74,9 @@ func exists(t *testing.T, path string) bool {
 
 func TestNewKillsWhatDeadDaemonsLeft(t *testing.T) {
 	base, err := ownGroup()
-	if err != nil {
-		t.Skipf("no control groups here: %v", err)
-	}
+	need.That(t, err == nil, "a writable cgroup2 tree")
 	elsewhere := filepath.Join(base, "slotd-test-elsewhere")
-	if err := os.Mkdir(elsewhere, 0o755); err != nil {
-		t.Skipf("no control groups here: %v", err)
-	}
+	need.That(t, os.Mkdir(elsewhere, 0o755) == nil, "a writable cgroup2 tree")
 	t.Cleanup(func() {
 		if err := openGroup(elsewhere).clear(); err != nil {
 			t.Error(err)

@@ -16,14 +16,14 @@ import (
 
 	"slotd/actors/runner"
 	"slotd/actors/runner/runnertest"
+	"slotd/test/need"
 )
 
 // openGroups skips the test where no control groups can be made.
 func openGroups(t *testing.T) (*Runner, *groups) {
 	t.Helper()
-	if _, err := ownGroup(); err != nil {
-		t.Skipf("no control groups here: %v", err)
-	}
+	_, err := ownGroup()
+	need.That(t, err == nil, "a writable cgroup2 tree")
 	r := open(t, Config{Tree: TreeCgroup})
 	g, ok := r.tracker.(*groups)
 	if !ok {
@@ -70,9 +70,7 @@ func TestKernelsWithoutCgroupKillAreServed(t *testing.T) {
 }
 
 func TestKillOutrunsWhatForksAway(t *testing.T) {
-	if _, err := exec.LookPath("python3"); err != nil {
-		t.Skip("python3 is not installed")
-	}
+	need.Tool(t, "python3")
 	// Each process starts the next and ends, so that no list of pids is ever complete.
 	const runaway = `
 import os, signal
