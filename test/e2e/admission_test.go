@@ -18,6 +18,8 @@ func TestAdmissionIsDecidedBeforeTheAnswer(t *testing.T) {
 	d := serve(t, "--slot-queue", "2")
 
 	t.Run("an idle slot takes any policy", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		for _, policy := range []string{drop, replace, queue} {
 			a := d.post(command("idle", "true").with("admission", policy))
 			var out struct{ TaskID string }
@@ -32,6 +34,8 @@ func TestAdmissionIsDecidedBeforeTheAnswer(t *testing.T) {
 	})
 
 	t.Run("drop is refused by name and nothing is stored", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		holder := d.submit(forever("drop", drop))
 		a := d.post(command("drop", "true"))
 		if a.status != http.StatusConflict || a.label() != "SlotBusy" || !strings.Contains(a.message(), holder) {
@@ -50,6 +54,8 @@ func TestAdmissionIsDecidedBeforeTheAnswer(t *testing.T) {
 	})
 
 	t.Run("queued tasks run in the order of their submission", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		holder := d.submit(forever("queue", queue))
 		first := d.submit(shell("queue", "echo first").with("admission", queue))
 		second := d.submit(shell("queue", "echo second").with("admission", queue))
@@ -78,6 +84,8 @@ func TestAdmissionIsDecidedBeforeTheAnswer(t *testing.T) {
 	})
 
 	t.Run("a replacement begins when the holder is dead", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		mark := marker()
 		holder := d.submit(shell("replace", `trap "sleep 0.3; exit 0" TERM; echo ready; while :; do sleep 0.05; done`, mark))
 		d.open(holder, "tail=all").line("ready")
@@ -109,6 +117,8 @@ func TestAdmissionIsDecidedBeforeTheAnswer(t *testing.T) {
 	})
 
 	t.Run("purge cancels what waits, and the holder on request", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		holder := d.submit(forever("purge", drop))
 		one := d.submit(forever("purge", queue))
 		two := d.submit(forever("purge", queue))

@@ -91,7 +91,7 @@ func TestNothingIsLeftOfAThousandTasks(t *testing.T) {
 	}
 	eventually(t, "all tasks are forgotten", func() bool { return d.list("").Total == 0 })
 	var after usage
-	if !within(patience, func() bool {
+	if !within(func() bool {
 		after = d.usage()
 		return after.goroutines <= before.goroutines+2 && after.fds <= before.fds+1 && after.seen <= before.seen+1 && after.actors <= before.actors &&
 			after.leaves <= before.leaves && after.files <= before.files && after.children == 0

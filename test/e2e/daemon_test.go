@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -76,7 +77,7 @@ func (l launch) start(t testing.TB) (d *daemon, ready bool) {
 		d.data = filepath.Join(t.TempDir(), "data")
 	}
 	args := append([]string{"serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--data", d.data, "--node", d.node}, l.args...)
-	cmd := exec.Command(slotd, args...)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), slotd, args...)
 	cmd.Env = append(os.Environ(), append([]string{goRace()}, l.env...)...)
 	cmd.Stderr = d.log
 	stdout, err := cmd.StdoutPipe()
@@ -184,6 +185,13 @@ func (d *daemon) await() int {
 		d.t.Logf("goroutines:\n%s", tailOf(d.log.String(), 64<<10))
 	}
 	return d.code
+}
+
+// in is the same daemon for a subtest.
+func (d *daemon) in(t testing.TB) *daemon {
+	c := *d
+	c.t = t
+	return &c
 }
 
 // logged waits until the daemon's log has the text.

@@ -17,8 +17,13 @@ func TestEnvironmentIsExactlyTheDocumentedOne(t *testing.T) {
 	spec := subprocess("lane", object{
 		"command": object{"command": "env"},
 		"env": []object{
-			{"key": "OWN", "value": "first"}, {"key": "OWN", "value": "last"}, {"key": "BOTH", "value": "spec"}, {"key": "HOME", "value": "/spec"},
-			{"key": "SLOTD_ATTEMPT", "value": "99"}, {"key": "EMPTY", "value": ""}, {"key": "odd key", "value": "a=b\nc"},
+			{"key": "OWN", "value": "first"},
+			{"key": "OWN", "value": "last"},
+			{"key": "BOTH", "value": "spec"},
+			{"key": "HOME", "value": "/spec"},
+			{"key": "SLOTD_ATTEMPT", "value": "99"},
+			{"key": "EMPTY", "value": ""},
+			{"key": "odd key", "value": "a=b\nc"},
 		},
 	})
 	id := d.submit(spec)

@@ -16,8 +16,8 @@ import (
 
 func b64(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 
-func script(slot, runtime, body string) object {
-	return subprocess(slot, object{"script": object{"wellKnown": runtime, "body": body}})
+func script(runtime, body string) object {
+	return subprocess("a", object{"script": object{"wellKnown": runtime, "body": body}})
 }
 
 // Each invalid spec is answered with a sentence that names the field in proto form and the rule.
@@ -58,11 +58,11 @@ func TestInvalidSpecsAreExplained(t *testing.T) {
 		"blank command":       {sub(object{"command": object{"command": " "}}), "command cannot be empty"},
 		"NUL in an argument":  {command("a", "true", "a\x00b"), "args"},
 		"no runtime":          {sub(object{"script": object{"body": b64("true")}}), "missing script runtime"},
-		"unspecified runtime": {script("a", "SCRIPT_RUNTIME_UNSPECIFIED", b64("true")), "unknown or unspecified script runtime"},
-		"empty body":          {script("a", "SCRIPT_RUNTIME_BASH", ""), "body cannot be empty"},
-		"no base64":           {script("a", "SCRIPT_RUNTIME_BASH", "***"), "invalid base64"},
-		"no UTF-8":            {script("a", "SCRIPT_RUNTIME_BASH", b64("echo \xff")), "not valid UTF-8"},
-		"large body":          {script("a", "SCRIPT_RUNTIME_BASH", b64(strings.Repeat("#", 2097153))), "2097152"},
+		"unspecified runtime": {script("SCRIPT_RUNTIME_UNSPECIFIED", b64("true")), "unknown or unspecified script runtime"},
+		"empty body":          {script("SCRIPT_RUNTIME_BASH", ""), "body cannot be empty"},
+		"no base64":           {script("SCRIPT_RUNTIME_BASH", "***"), "invalid base64"},
+		"no UTF-8":            {script("SCRIPT_RUNTIME_BASH", b64("echo \xff")), "not valid UTF-8"},
+		"large body":          {script("SCRIPT_RUNTIME_BASH", b64(strings.Repeat("#", 2097153))), "2097152"},
 		"custom without flag": {sub(object{"script": object{"custom": object{"command": "sh"}, "body": b64("true")}}), "custom runtime"},
 		"env without key":     {sub(object{"command": cmd, "env": []object{{"key": "", "value": "x"}}}), "env[0].key"},
 		"env with =":          {sub(object{"command": cmd, "env": []object{{"key": "a=b"}}}), "env[0].key"},
@@ -256,7 +256,7 @@ func TestForeignHostsAndOriginsAreKeptOut(t *testing.T) {
 // dial opens a bare connection to the daemon.
 func (d *daemon) dial() net.Conn {
 	d.t.Helper()
-	conn, err := net.DialTimeout("tcp", d.http, patience)
+	conn, err := new(net.Dialer).DialContext(contextOf(d.t), "tcp", d.http)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -268,6 +268,24 @@ func (d *daemon) dial() net.Conn {
 	return conn
 }
 
+// hangUp sends a request, or a part of one, and goes away.
+func (d *daemon) hangUp(request string) {
+	d.t.Helper()
+	conn := d.dial()
+	if _, err := io.WriteString(conn, request); err != nil {
+		d.t.Fatal(err)
+	}
+	closed(d.t, conn)
+}
+
+// closed closes what is not needed any more.
+func closed(t testing.TB, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
 func TestClientsThatHangUpCostNothing(t *testing.T) {
 	t.Parallel()
 	d := serve(t)
@@ -276,26 +294,20 @@ func TestClientsThatHangUpCostNothing(t *testing.T) {
 	d.open(id, "tail=all").line("ready")
 	goroutines := d.introspect().Goroutines
 	fds := countFDs(t, d.process.Pid)
+	stream := fmt.Sprintf("GET /api/v1/tasks/%s/logs?tail=all HTTP/1.1\r\nHost: %s\r\n\r\n", id, d.http)
 	for range 20 {
-		// Mid-body.
-		conn := d.dial()
-		fmt.Fprintf(conn, "POST /api/v1/tasks HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"spec\":", d.http)
-		conn.Close()
-		// Mid-headers.
-		conn = d.dial()
-		fmt.Fprint(conn, "GET /api/v1/tasks HTTP/1.1\r\nHost:")
-		conn.Close()
-		// Mid-stream.
-		conn = d.dial()
-		fmt.Fprintf(conn, "GET /api/v1/tasks/%s/logs?tail=all HTTP/1.1\r\nHost: %s\r\n\r\n", id, d.http)
+		d.hangUp("POST /api/v1/tasks HTTP/1.1\r\nHost: " + d.http + "\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"spec\":")
+		d.hangUp("GET /api/v1/tasks HTTP/1.1\r\nHost:")
+		d.hangUp(stream)
+		d.hangUp(fmt.Sprintf("GET /api/v1/tasks/%s?wait=5m HTTP/1.1\r\nHost: %s\r\n\r\n", id, d.http))
+		conn := d.dial() // and in the midst of a stream
+		if _, err := io.WriteString(conn, stream); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
 			t.Fatal(err)
 		}
-		conn.Close()
-		// While it waits.
-		conn = d.dial()
-		fmt.Fprintf(conn, "GET /api/v1/tasks/%s?wait=5m HTTP/1.1\r\nHost: %s\r\n\r\n", id, d.http)
-		conn.Close()
+		closed(t, conn)
 	}
 	eventually(t, "the daemon has let go of what hung up", func() bool {
 		d.client.CloseIdleConnections()
@@ -313,9 +325,7 @@ func TestCancelGoesOnWithoutItsClient(t *testing.T) {
 	d := serve(t)
 	id := d.submit(shell("lane", `trap "" TERM; echo ready; while :; do sleep 0.1; done`).with("stopGraceMs", 500))
 	d.open(id, "tail=all").line("ready")
-	conn := d.dial()
-	fmt.Fprintf(conn, "POST /api/v1/tasks/%s/cancel HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n", id, d.http)
-	conn.Close()
+	d.hangUp(fmt.Sprintf("POST /api/v1/tasks/%s/cancel HTTP/1.1\r\nHost: %s\r\nContent-Length: 0\r\n\r\n", id, d.http))
 	if got := d.end(id).ended(); got != "CANCELED Canceled" {
 		t.Errorf("ended %s", got)
 	}
@@ -339,7 +349,7 @@ func TestAnswerToALargeBodyIsSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer closed(t, resp.Body)
 	var r refusal
 	if err := json.NewDecoder(resp.Body).Decode(&r); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ type verb struct {
 // start begins a command line against the daemon; nil is none.
 func start(t testing.TB, d *daemon, args ...string) *verb {
 	t.Helper()
-	v := &verb{t: t, cmd: exec.Command(slotd, args...), stdout: new(text), stderr: new(text), over: make(chan struct{})}
+	v := &verb{t: t, cmd: exec.CommandContext(context.WithoutCancel(t.Context()), slotd, args...), stdout: new(text), stderr: new(text), over: make(chan struct{})}
 	v.cmd.Env = append(os.Environ(), goRace())
 	if d != nil {
 		v.cmd.Env = append(v.cmd.Env, "SLOTD_ADDR=http://"+d.http)
@@ -51,9 +52,10 @@ func start(t testing.TB, d *daemon, args ...string) *verb {
 	return v
 }
 
-func (v *verb) signal(s syscall.Signal) {
+// interrupt is Ctrl-C.
+func (v *verb) interrupt() {
 	v.t.Helper()
-	if err := v.cmd.Process.Signal(s); err != nil {
+	if err := v.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		v.t.Fatal(err)
 	}
 }
@@ -81,10 +83,12 @@ func TestInterruptsOfRun(t *testing.T) {
 	t.Parallel()
 	d := serve(t)
 	t.Run("the first cancels and waits", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		mark := marker()
 		v := start(t, d, "run", "--slot", "polite", "--grace", "30s", "--", "bash", "-c", `trap "echo tidied; exit 0" TERM; echo ready; while :; do sleep 0.05; done`, mark)
 		v.says("ready")
-		v.signal(syscall.SIGINT)
+		v.interrupt()
 		v.exits(143)
 		mustBeDead(t, "when run has ended", mark)
 		if !strings.Contains(v.stdout.String(), "tidied") {
@@ -95,28 +99,34 @@ func TestInterruptsOfRun(t *testing.T) {
 		}
 	})
 	t.Run("the second kills", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		mark := marker()
 		v := start(t, d, "run", "--slot", "deaf", "--grace", "1h", "--", "bash", "-c", `trap "echo asked" TERM; echo ready; while :; do sleep 0.05; done`, mark)
 		v.says("ready")
-		v.signal(syscall.SIGINT)
+		v.interrupt()
 		v.says("asked")
-		v.signal(syscall.SIGINT)
+		v.interrupt()
 		v.exits(143)
 		mustBeDead(t, "when run has ended", mark)
 	})
 	t.Run("logs -f detaches", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		id := d.submit(shell("followed", "echo ready; sleep 100000"))
 		v := start(t, d, "logs", "-f", id)
 		v.says("ready")
-		v.signal(syscall.SIGINT)
+		v.interrupt()
 		v.exits(130)
 		if got := d.task(id).phase(); got != "RUNNING" {
 			t.Errorf("the task is %s", got)
 		}
 	})
 	t.Run("a reader that goes away cancels", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		mark := marker()
-		pipeline := exec.Command("bash", "-c", `"$0" run --slot piped --grace 1s -- bash -c 'while :; do echo line; done' `+mark+` | head -n 1`, slotd)
+		pipeline := exec.CommandContext(t.Context(), "bash", "-c", `"$0" run --slot piped --grace 1s -- bash -c 'while :; do echo line; done' `+mark+` | head -n 1`, slotd)
 		pipeline.Env = append(os.Environ(), goRace(), "SLOTD_ADDR=http://"+d.http)
 		if out, err := pipeline.Output(); err != nil || string(out) != "line\n" {
 			t.Errorf("the pipe says %q, %v", out, err)
@@ -124,6 +134,7 @@ func TestInterruptsOfRun(t *testing.T) {
 		eventually(t, "the task is canceled", func() bool { return len(marked(t, mark)) == 0 })
 	})
 	t.Run("a server that stops", func(t *testing.T) {
+		t.Parallel()
 		other := serve(t)
 		v := start(t, other, "run", "--", "bash", "-c", "echo ready; sleep 100000")
 		v.says("ready")
@@ -134,6 +145,7 @@ func TestInterruptsOfRun(t *testing.T) {
 		v.exits(143, 125)
 	})
 	t.Run("a server that dies", func(t *testing.T) {
+		t.Parallel()
 		other := serve(t)
 		v := start(t, other, "run", "--", "bash", "-c", "echo ready; sleep 1000")
 		v.says("ready")
@@ -150,10 +162,10 @@ func TestInterruptOfALocalRun(t *testing.T) {
 		mark := marker()
 		v := start(t, nil, "run", "--local", "--grace", "1h", "--", "bash", "-c", `trap "`+trap+`" TERM; echo ready; while :; do sleep 0.05; done`, mark)
 		v.says("ready")
-		v.signal(syscall.SIGINT)
+		v.interrupt()
 		if count == 1 {
 			v.says("asked")
-			v.signal(syscall.SIGINT)
+			v.interrupt()
 		}
 		v.exits(143)
 		mustBeDead(t, "when run has ended", mark)

@@ -27,7 +27,7 @@ func TestBetweenAttempts(t *testing.T) {
 	id := d.submit(shell("lane", "exit 7").with("restart", onFailure).with("backoff", object{"firstMs": 3_600_000, "maxMs": 3_600_000, "factor": 1, "jitter": "JITTER_STRATEGY_NONE"}))
 	var k task
 	eventually(t, "it waits for its next attempt", func() bool { k = d.task(id); return k.Status.NextAttemptAt != nil })
-	if k.phase() != "FAILED" || k.Status.Terminal || !same(k.Status.ExitCode, code(7)) || k.Status.Attempt != 1 {
+	if k.phase() != "FAILED" || k.Status.Terminal || !same(k.Status.ExitCode, new(7)) || k.Status.Attempt != 1 {
 		t.Errorf("it shows %+v", k.Status)
 	}
 	finished := number(t, *d.runs(id)[0].FinishedAt)
@@ -149,7 +149,7 @@ func TestHealthOverGRPC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer closed(t, conn)
 	client := grpc_health_v1.NewHealthClient(conn)
 	answer, err := client.Check(contextOf(t), &grpc_health_v1.HealthCheckRequest{})
 	if err != nil || answer.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {

@@ -48,7 +48,7 @@ func TestSoManyAttemptsAtATimeAndNoMore(t *testing.T) {
 		t.Fatal(err)
 	}
 	running, most := 0, 0
-	for _, mark := range strings.Fields(string(data)) {
+	for mark := range strings.FieldsSeq(string(data)) {
 		running += map[string]int{"+": 1, "-": -1}[mark]
 		most = max(most, running)
 	}

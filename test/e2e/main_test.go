@@ -10,6 +10,7 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -44,7 +45,7 @@ func run(m *testing.M) (code int, err error) {
 	if raced {
 		args = append(args, "-race")
 	}
-	build := exec.Command("go", append(args, "slotd/cmd/slotd")...)
+	build := exec.CommandContext(context.Background(), "go", append(args, "slotd/cmd/slotd")...)
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("build slotd: %w\n%s", err, out)
 	}

@@ -12,14 +12,14 @@ const patience = 60 * time.Second
 // eventually waits until the condition holds, and fails the test when it does not in time.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	if !within(patience, holds) {
+	if !within(holds) {
 		t.Fatalf("after %v still not: %s", patience, what)
 	}
 }
 
 // within says whether the condition came to hold in time.
-func within(limit time.Duration, holds func() bool) bool {
-	deadline := time.NewTimer(limit)
+func within(holds func() bool) bool {
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

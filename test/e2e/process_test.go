@@ -11,8 +11,6 @@ import (
 	"slotd/test/need"
 )
 
-func code(n int) *int { return &n }
-
 func TestEndsOfAttempts(t *testing.T) {
 	t.Parallel()
 	d := serve(t)
@@ -42,31 +40,33 @@ func TestEndsOfAttempts(t *testing.T) {
 		attempts int
 		names    string // in the error
 	}{
-		"success":               {shell("x", "exit 0"), "SUCCEEDED Completed", code(0), nil, 1, ""},
-		"failure":               {shell("x", "exit 3"), "FAILED NonZeroExit", code(3), nil, 1, ""},
-		"failure that counts":   {lenient, "SUCCEEDED Completed", code(3), nil, 1, ""},
-		"signal":                {shell("x", "kill -USR1 $$"), "FAILED Signaled", nil, code(10), 1, "USR1"},
-		"kill":                  {shell("x", "kill -KILL $$"), "FAILED Signaled", nil, code(9), 1, "KILL"},
+		"success":               {shell("x", "exit 0"), "SUCCEEDED Completed", new(0), nil, 1, ""},
+		"failure":               {shell("x", "exit 3"), "FAILED NonZeroExit", new(3), nil, 1, ""},
+		"failure that counts":   {lenient, "SUCCEEDED Completed", new(3), nil, 1, ""},
+		"signal":                {shell("x", "kill -USR1 $$"), "FAILED Signaled", nil, new(10), 1, "USR1"},
+		"kill":                  {shell("x", "kill -KILL $$"), "FAILED Signaled", nil, new(9), 1, "KILL"},
 		"time limit":            {shell("x", "sleep 1000").with("timeoutMs", 100), "TIMEOUT TimedOut", nil, nil, 1, ""},
-		"no such command":       {retried(command("x", dir+"/none")), "FAILED SpawnFailed", code(127), nil, 1, dir + "/none"},
-		"nowhere on the path":   {retried(command("x", "no-such-command-anywhere")), "FAILED SpawnFailed", code(127), nil, 1, "no-such-command-anywhere"},
-		"not executable":        {retried(command("x", plain)), "FAILED SpawnFailed", code(126), nil, 1, plain},
-		"a directory":           {retried(command("x", dir)), "FAILED SpawnFailed", code(126), nil, 1, dir},
+		"no such command":       {retried(command("x", dir+"/none")), "FAILED SpawnFailed", new(127), nil, 1, dir + "/none"},
+		"nowhere on the path":   {retried(command("x", "no-such-command-anywhere")), "FAILED SpawnFailed", new(127), nil, 1, "no-such-command-anywhere"},
+		"not executable":        {retried(command("x", plain)), "FAILED SpawnFailed", new(126), nil, 1, plain},
+		"a directory":           {retried(command("x", dir)), "FAILED SpawnFailed", new(126), nil, 1, dir},
 		"interpreter missing":   {retried(command("x", lost)), "FAILED SpawnFailed", nil, nil, 1, "/no/such/interpreter"},
-		"cwd missing":           {retried(in(dir + "/none")), "FAILED SpawnFailed", code(126), nil, 1, dir + "/none"},
-		"cwd is a file":         {retried(in(plain)), "FAILED SpawnFailed", code(126), nil, 1, plain},
-		"budget used up":        {retried(shell("x", "exit 4")).with("maxRetries", 2), "EXHAUSTED RetriesExhausted", code(4), nil, 3, ""},
-		"budget of none":        {retried(shell("x", "exit 4")).with("maxRetries", 0), "EXHAUSTED RetriesExhausted", code(4), nil, 1, ""},
-		"budget and signal":     {retried(shell("x", "kill -KILL $$")).with("maxRetries", 0), "EXHAUSTED RetriesExhausted", nil, code(9), 1, "KILL"},
+		"cwd missing":           {retried(in(dir + "/none")), "FAILED SpawnFailed", new(126), nil, 1, dir + "/none"},
+		"cwd is a file":         {retried(in(plain)), "FAILED SpawnFailed", new(126), nil, 1, plain},
+		"budget used up":        {retried(shell("x", "exit 4")).with("maxRetries", 2), "EXHAUSTED RetriesExhausted", new(4), nil, 3, ""},
+		"budget of none":        {retried(shell("x", "exit 4")).with("maxRetries", 0), "EXHAUSTED RetriesExhausted", new(4), nil, 1, ""},
+		"budget and signal":     {retried(shell("x", "kill -KILL $$")).with("maxRetries", 0), "EXHAUSTED RetriesExhausted", nil, new(9), 1, "KILL"},
 		"budget and time limit": {retried(shell("x", "sleep 1000")).with("maxRetries", 1).with("timeoutMs", 50), "EXHAUSTED RetriesExhausted", nil, nil, 2, ""},
-		"retried":               {retried(shell("x", `test $SLOTD_ATTEMPT = 3`)), "SUCCEEDED Completed", code(0), nil, 3, ""},
+		"retried":               {retried(shell("x", `test $SLOTD_ATTEMPT = 3`)), "SUCCEEDED Completed", new(0), nil, 3, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := d.in(t)
 			slot := strings.ReplaceAll(name, " ", "-")
 			id := d.submit(c.spec.with("slot", slot))
 			k, runs := d.end(id), d.runs(id)
 			if name == "interpreter missing" { // 126 by the table, 127 in a shell: the file is there
-				c.code = code(126)
+				c.code = new(126)
 			}
 			if k.ended() != c.ended || !same(k.Status.ExitCode, c.code) || !same(k.Status.Signal, c.signal) || k.Status.Attempt != c.attempts {
 				t.Errorf("ended %s after %d attempts, code %s, signal %s; want %s after %d, code %s, signal %s", k.ended(), k.Status.Attempt,
@@ -110,11 +110,13 @@ setsid bash -c 'trap "" TERM; (setsid bash -c "while :; do sleep 0.1; done" "$0"
 echo wild
 `
 
-// until waits until so many processes carry the marker.
-func awaitMarked(t *testing.T, mark string, n int) {
+// awaitWild waits until all processes of wild are there: the shell and its three descendants.
+func awaitWild(t *testing.T, mark string) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d processes with %s", n, mark), func() bool { return len(marked(t, mark)) == n })
+	eventually(t, "the tree of "+mark+" is there", func() bool { return len(marked(t, mark)) == wildProcesses })
 }
+
+const wildProcesses = 4
 
 func mustBeDead(t *testing.T, when, mark string) {
 	t.Helper()
@@ -128,6 +130,7 @@ func TestNothingOfATaskSurvivesItsEnd(t *testing.T) {
 	d := serve(t)
 	begin := func(t *testing.T, slot, after string) (id, mark string) {
 		t.Helper()
+		d := d.in(t)
 		mark = marker()
 		id = d.submit(shell(slot, wild+after, mark).with("stopGraceMs", 300))
 		d.open(id, "tail=all").line("wild")
@@ -135,20 +138,26 @@ func TestNothingOfATaskSurvivesItsEnd(t *testing.T) {
 	}
 	const stay = "while :; do sleep 0.1; done"
 	t.Run("cancel", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		id, mark := begin(t, "cancel", stay)
-		awaitMarked(t, mark, 4)
+		awaitWild(t, mark)
 		if got := d.cancel(id).ended(); got != "CANCELED Canceled" {
 			t.Errorf("ended %s", got)
 		}
 		mustBeDead(t, "when cancel has answered", mark)
 	})
 	t.Run("delete", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		id, mark := begin(t, "delete", stay)
-		awaitMarked(t, mark, 4)
+		awaitWild(t, mark)
 		d.remove(id)
 		mustBeDead(t, "when delete has answered", mark)
 	})
 	t.Run("time limit", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		mark := marker()
 		id := d.submit(shell("limit", wild+stay, mark).with("stopGraceMs", 300).with("timeoutMs", 1500))
 		if got := d.end(id).ended(); got != "TIMEOUT TimedOut" {
@@ -157,9 +166,11 @@ func TestNothingOfATaskSurvivesItsEnd(t *testing.T) {
 		mustBeDead(t, "when the end is shown", mark)
 	})
 	t.Run("exit", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		id, mark := begin(t, "exit", "exit 3")
 		begun := time.Now()
-		if k := d.end(id); k.ended() != "FAILED NonZeroExit" || !same(k.Status.ExitCode, code(3)) {
+		if k := d.end(id); k.ended() != "FAILED NonZeroExit" || !same(k.Status.ExitCode, new(3)) {
 			t.Errorf("ended %s", k.ended())
 		}
 		mustBeDead(t, "when the end is shown", mark)
@@ -168,16 +179,20 @@ func TestNothingOfATaskSurvivesItsEnd(t *testing.T) {
 		}
 	})
 	t.Run("replace", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		_, mark := begin(t, "replace", stay)
-		awaitMarked(t, mark, 4)
+		awaitWild(t, mark)
 		next := d.submit(command("replace", "true").with("admission", replace))
 		d.running(d.submit(forever("other", drop)))
 		eventually(t, "the replacement has begun", func() bool { return d.task(next).Status.Attempt > 0 })
 		mustBeDead(t, "when the replacement has begun", mark)
 	})
 	t.Run("purge", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
 		_, mark := begin(t, "purge", stay)
-		awaitMarked(t, mark, 4)
+		awaitWild(t, mark)
 		if a := d.do("POST", "/api/v1/slots/purge/purge?holder=true", ""); a.status != 200 {
 			t.Errorf("purge: %v", a)
 		}
@@ -223,7 +238,7 @@ func TestOutputThatEndsEarlyOrLate(t *testing.T) {
 	if err := os.WriteFile(release, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if k := d.end(id); k.ended() != "FAILED NonZeroExit" || !same(k.Status.ExitCode, code(5)) {
+	if k := d.end(id); k.ended() != "FAILED NonZeroExit" || !same(k.Status.ExitCode, new(5)) {
 		t.Errorf("ended %s", k.ended())
 	}
 	mark := marker()
@@ -246,9 +261,11 @@ func TestScriptsRunInTheirInterpreter(t *testing.T) {
 		{"SCRIPT_RUNTIME_NODE", "node", "const f=process.argv[1]; console.log('hello', process.argv[2], 'from', process.env.SLOTD_SLOT); console.log((require('fs').statSync(f).mode & 0o777).toString(8)); console.log(f); process.exitCode=4"},
 	} {
 		t.Run(c.program, func(t *testing.T) {
+			t.Parallel()
+			d := d.in(t)
 			need.Tool(t, c.program)
 			id := d.submit(subprocess(c.program, object{"script": object{"wellKnown": c.runtime, "body": b64(c.body), "args": []string{"wörld"}}}))
-			if k := d.end(id); k.ended() != "FAILED NonZeroExit" || !same(k.Status.ExitCode, code(4)) {
+			if k := d.end(id); k.ended() != "FAILED NonZeroExit" || !same(k.Status.ExitCode, new(4)) {
 				t.Errorf("ended %s, code %s: %s; log %v", k.ended(), shown(k.Status.ExitCode), k.Status.Error, outline(d.kept(id, "tail=all")))
 			}
 			got := outline(d.kept(id, "tail=all"))

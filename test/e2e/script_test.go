@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,8 +38,11 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			// Nothing of a machine's own daemon may matter.
 			env.Setenv("SLOTD_ADDR", "http://127.0.0.1:1")
-			env.Values[daemonKey{}] = new(*daemon)
-			env.Values[testKey{}] = env.T()
+			t, ok := env.T().(scripts)
+			if !ok {
+				return fmt.Errorf("the script belongs to a %T", env.T())
+			}
+			env.Values[stageKey{}] = &stage{t: t.T}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -52,10 +56,21 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-type (
-	daemonKey struct{}
-	testKey   struct{}
-)
+// stage is what the commands of one script share.
+type stage struct {
+	t      *testing.T
+	daemon *daemon // the last that was started
+}
+
+type stageKey struct{}
+
+func stageOf(ts *testscript.TestScript) *stage {
+	s, ok := ts.Value(stageKey{}).(*stage)
+	if !ok {
+		ts.Fatalf("the script has no stage")
+	}
+	return s
+}
 
 // scripts is a test whose subtests are scripts.
 type scripts struct{ *testing.T }
@@ -81,10 +96,11 @@ func scriptDaemon(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("usage: daemon [FLAGS]")
 	}
-	t := scripted{T: ts.Value(testKey{}).(scripts).T, script: ts}
+	s := stageOf(ts)
+	t := scripted{T: s.t, script: ts}
 	data := ts.MkAbs("data")
 	d := launch{data: data, args: args}.serve(t)
-	*ts.Value(daemonKey{}).(**daemon) = d
+	s.daemon = d
 	ts.Setenv("SLOTD_ADDR", "http://"+d.http)
 	ts.Setenv("HTTP", d.http)
 	ts.Setenv("GRPC", d.grpc)
@@ -93,7 +109,7 @@ func scriptDaemon(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func daemonOf(ts *testscript.TestScript) *daemon {
-	d := *ts.Value(daemonKey{}).(**daemon)
+	d := stageOf(ts).daemon
 	if d == nil {
 		ts.Fatalf("the script has no daemon yet")
 	}
@@ -115,7 +131,7 @@ func scriptLogged(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: logged REGEXP")
 	}
 	d, want := daemonOf(ts), regexp.MustCompile("(?m)"+args[0])
-	if !within(patience, func() bool { return want.MatchString(d.log.String()) }) {
+	if !within(func() bool { return want.MatchString(d.log.String()) }) {
 		ts.Fatalf("the daemon's log does not match %s:\n%s", want, d.log)
 	}
 }
@@ -150,7 +166,7 @@ func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: until REGEXP CMD…")
 	}
 	want := regexp.MustCompile("(?m)" + args[0])
-	if !within(patience, func() bool {
+	if !within(func() bool {
 		_, ok := run1(ts, args[1:])
 		return ok && want.MatchString(ts.ReadFile("stdout"))
 	}) {

@@ -50,7 +50,7 @@ func (d *daemon) open(id, query string, headers ...string) *stream {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	d.t.Cleanup(func() { resp.Body.Close() })
+	d.t.Cleanup(func() { closed(d.t, resp.Body) })
 	if resp.StatusCode != http.StatusOK {
 		body, err := io.ReadAll(resp.Body)
 		d.t.Fatalf("logs of %s: %d %s %v", id, resp.StatusCode, body, err)

@@ -64,7 +64,7 @@ func (d *daemon) try(method, path, body string, headers ...string) (answer, erro
 	if err != nil {
 		return answer{}, err
 	}
-	defer resp.Body.Close()
+	defer closed(d.t, resp.Body)
 	all, err := io.ReadAll(resp.Body)
 	return answer{resp.StatusCode, resp.Header, all}, err
 }
