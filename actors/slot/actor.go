@@ -365,11 +365,8 @@ func (a *slotActor) spawn(c actor.Context, id string) {
 	if t == nil { // refused after it was decided
 		return
 	}
-	t.pid = c.Spawn(task.Props(a.deps.Task, t.record, t.spec))
+	t.pid = c.Spawn(task.Props(a.deps.Task, t.record, t.spec, slices.Clone(t.stops)...))
 	a.pids[t.pid.GetId()] = id
-	for _, stop := range t.stops {
-		c.Send(t.pid, stop)
-	}
 }
 
 // stop is kept for an actor that has yet to be spawned, or to be made again.

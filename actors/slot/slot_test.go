@@ -67,6 +67,7 @@ func TestStep(t *testing.T) {
 		{"died is recalled", occupied, "died a", "recall a; = occupied, holder a"},
 		{"died of another means nothing", waited, "died q", "= occupied, holder a, queue q"},
 		{"cancel of the holder waits", occupied, "cancel a 1s", "stop a Canceled within 1s; = retiring, holder a"},
+		{"a cancel after a delete still deletes", []string{"submit a drop", "delete a", "cancel a"}, "finished a", `record finish a; record delete a; release a; answer "delete a": gone; answer "cancel a": gone; = idle`},
 		{"cancel of the queued", waited, "cancel q", `record end q Canceled; answer "cancel q": gone; = occupied, holder a`},
 		{"delete of the queued", waited, "delete q", `record end q Canceled; record delete q; answer "delete q": gone; = occupied, holder a`},
 		{"cancel of an unsure replacement", unsure, "cancel b", `record end b Canceled; answer "cancel b": gone; = occupied, holder a`},

@@ -26,11 +26,11 @@ type Deps struct {
 // RetryCommit is how long a task waits before it commits again what the store could not write.
 const RetryCommit = 250 * time.Millisecond
 
-// Props makes the actor of a holder from what the store knows of it. Its parent is the task's slot, which it sends
-// TaskFinished once.
-func Props(deps *Deps, record *slotdv1.TaskRecord, spec *soltiv1.CreateSpec) *actor.Props {
+// Props makes the actor of a holder from what the store knows of it, and from what it has to be told: a task that must
+// end before it ever ran starts nothing. Its parent is the task's slot, which it sends TaskFinished once.
+func Props(deps *Deps, record *slotdv1.TaskRecord, spec *soltiv1.CreateSpec, stops ...*slotdv1.StopTask) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &taskActor{deps: deps, record: record, core: New(spec, StateOf(record), seed(record.GetId()))}
+		return &taskActor{deps: deps, record: record, stops: stops, core: New(spec, StateOf(record), seed(record.GetId()))}
 	}, deps.Options...)
 }
 
@@ -38,6 +38,7 @@ func Props(deps *Deps, record *slotdv1.TaskRecord, spec *soltiv1.CreateSpec) *ac
 type taskActor struct {
 	deps     *Deps
 	record   *slotdv1.TaskRecord // the last one written
+	stops    []*slotdv1.StopTask // until Started
 	core     Task
 	pipeline *store.Pipeline[Effect]
 	timer    *time.Timer
@@ -80,7 +81,13 @@ func (a *taskActor) Receive(c actor.Context) {
 func (a *taskActor) start(c actor.Context) {
 	self, root := c.Self(), c.ActorSystem().Root
 	a.pipeline = store.NewPipeline[Effect](a.deps.Commit, func(done store.Committed) { root.Send(self, done) })
-	a.step(c, Resumed{})
+	if a.core.State().Phase != Ready || len(a.stops) == 0 {
+		a.step(c, Resumed{})
+	}
+	for _, msg := range a.stops {
+		a.step(c, stopEvent(msg))
+	}
+	a.stops = nil
 }
 
 func (a *taskActor) step(c actor.Context, ev Event) {
