@@ -21,7 +21,7 @@ RACE := $(if $(and $(filter 1,$(shell $(GO) env CGO_ENABLED)),$(shell command -v
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint bench generate
+.PHONY: help build test lint bench demo generate
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -39,6 +39,9 @@ test: ## everything needed to trust a change; what lacks a tool here is skipped 
 lint: ## golangci-lint with every rule of .golangci.yml
 	$(call tool,golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_LINT))
 	$(GOBIN)/golangci-lint run ./...
+
+demo: build ## a tour of slotd against a node of its own, which leaves nothing behind
+	@test/demo/tour.sh bin/slotd
 
 bench: ## measure every figure beside its floor and rewrite test/bench/RESULTS.md
 	$(GO) run ./test/bench/figures -write test/bench/RESULTS.md
