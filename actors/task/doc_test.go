@@ -14,7 +14,7 @@ func TestArchitecturePageShowsTheEdges(t *testing.T) {
 		t.Fatal(err)
 	}
 	var table strings.Builder
-	for from := Ready; from < Finished; from++ {
+	for from := range Finished {
 		var to []string
 		for _, p := range edges[from] {
 			to = append(to, p.String())

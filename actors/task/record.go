@@ -3,8 +3,6 @@ package task
 import (
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"slotd/messages"
 	slotdv1 "slotd/messages/slotd/v1"
 )
@@ -62,7 +60,7 @@ func (s State) next(prev *slotdv1.TaskRecord, now time.Time, node string) *slotd
 		r.Role = slotdv1.Role_ROLE_NONE
 	}
 	if s.Shown.Error != "" {
-		r.Error = proto.String(s.Shown.Error)
+		r.Error = new(s.Shown.Error)
 	}
 	if s.Attempt > 0 {
 		r.Node = node
@@ -86,7 +84,7 @@ func (r *Run) record(task, node string) *slotdv1.RunRecord {
 		Node:       node,
 	}
 	if r.Shown.Error != "" {
-		record.Error = proto.String(r.Shown.Error)
+		record.Error = new(r.Shown.Error)
 	}
 	return record
 }

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"slotd/messages"
 	slotdv1 "slotd/messages/slotd/v1"
 	soltiv1 "slotd/messages/solti/v1"
@@ -103,7 +101,7 @@ func (s *story) parse(t *testing.T, words []string) Event {
 	case "spec": // spec <restart> [max-retries]
 		s.spec.Restart = strategies[arg(1)]
 		if arg(2) != "" {
-			s.spec.MaxRetries = proto.Uint32(uint32(number(t, arg(2))))
+			s.spec.MaxRetries = new(uint32(number(t, arg(2))))
 		}
 		return nil
 	case "after":

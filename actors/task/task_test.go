@@ -151,7 +151,7 @@ func TestEveryEnd(t *testing.T) {
 		{"exit 0 under always, long after the start", always, []string{"after 10s", "exited 1 code 0"}, "record waiting SUCCEEDED Completed code 0, run 1 closed SUCCEEDED Completed code 0; arm 1 backoff +0s; forget 1"},
 		{"exit 0 under always with an interval", func(s *soltiv1.CreateSpec) { always(s); s.RestartIntervalMs = proto.Uint64(3000) }, []string{"after 10s", "exited 1 code 0"}, "record waiting SUCCEEDED Completed code 0, run 1 closed SUCCEEDED Completed code 0; arm 1 backoff +3s; forget 1"},
 		{"any code where none is a failure", func(s *soltiv1.CreateSpec) {
-			s.Kind = &soltiv1.TaskKind{Kind: &soltiv1.TaskKind_Subprocess{Subprocess: &soltiv1.SubprocessTask{FailOnNonZero: proto.Bool(false)}}}
+			s.Kind = &soltiv1.TaskKind{Kind: &soltiv1.TaskKind_Subprocess{Subprocess: &soltiv1.SubprocessTask{FailOnNonZero: new(false)}}}
 		}, []string{"exited 1 code 3"}, "finish SUCCEEDED Completed code 3, run 1 closed SUCCEEDED Completed code 3"},
 		{"exit 9 under never", nil, []string{"exited 1 code 9"}, `finish FAILED NonZeroExit code 9 "exited with code 9", run 1 closed FAILED NonZeroExit code 9 "exited with code 9"`},
 		{"exit 9 under on-failure", onFailure, []string{"exited 1 code 9"}, `record waiting FAILED NonZeroExit code 9 "exited with code 9" failures 1, run 1 closed FAILED NonZeroExit code 9 "exited with code 9"; arm 1 backoff +1s; forget 1`},

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"slotd/messages"
 	slotdv1 "slotd/messages/slotd/v1"
 	soltiv1 "slotd/messages/solti/v1"
@@ -69,10 +67,10 @@ func newWorld(t *testing.T, seed, n uint64) *world {
 	spec := &soltiv1.CreateSpec{
 		Slot: "s", TimeoutMs: 1 + r.Uint64N(2000), Restart: soltiv1.RestartStrategy(1 + r.IntN(3)),
 		Backoff:     &soltiv1.BackoffStrategy{FirstMs: 1 + r.Uint64N(50), MaxMs: 200, Factor: 2, Jitter: soltiv1.JitterStrategy(1 + r.IntN(4))},
-		StopGraceMs: proto.Uint64(r.Uint64N(3) * 500), RestartIntervalMs: proto.Uint64(r.Uint64N(3) * 90),
+		StopGraceMs: new(r.Uint64N(3) * 500), RestartIntervalMs: new(r.Uint64N(3) * 90),
 	}
 	if r.IntN(2) == 0 {
-		spec.MaxRetries = proto.Uint32(r.Uint32N(3))
+		spec.MaxRetries = new(r.Uint32N(3))
 	}
 	return &world{
 		t: t, name: fmt.Sprintf("seed %d walk %d", seed, n), rand: r, spec: spec, core: New(spec, State{}, n), now: t0,
