@@ -86,7 +86,7 @@ func TestAdmissionIsDecidedBeforeTheAnswer(t *testing.T) {
 	t.Run("a replacement begins when the holder is dead", func(t *testing.T) {
 		t.Parallel()
 		d := d.in(t)
-		mark := marker()
+		mark := marker(t)
 		holder := d.submit(shell("replace", `trap "sleep 0.3; exit 0" TERM; echo ready; while :; do sleep 0.05; done`, mark))
 		d.open(holder, "tail=all").line("ready")
 		waiting := d.submit(command("replace", "true").with("admission", queue))

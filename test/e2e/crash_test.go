@@ -12,7 +12,7 @@ import (
 // ready, and nothing that is not theirs.
 func TestLeftoversOfAKilledDaemonAreSwept(t *testing.T) {
 	t.Parallel()
-	mark, strange := marker(), marker()
+	mark, strange := marker(t), marker(t)
 	bystander := exec.CommandContext(context.WithoutCancel(t.Context()), "bash", "-c", "while :; do sleep 0.1; done", strange)
 	if err := bystander.Start(); err != nil {
 		t.Fatal(err)

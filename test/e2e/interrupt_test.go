@@ -85,7 +85,7 @@ func TestInterruptsOfRun(t *testing.T) {
 	t.Run("the first cancels and waits", func(t *testing.T) {
 		t.Parallel()
 		d := d.in(t)
-		mark := marker()
+		mark := marker(t)
 		v := start(t, d, "run", "--slot", "polite", "--grace", "30s", "--", "bash", "-c", `trap "echo tidied; exit 0" TERM; echo ready; while :; do sleep 0.05; done`, mark)
 		v.says("ready")
 		v.interrupt()
@@ -101,7 +101,7 @@ func TestInterruptsOfRun(t *testing.T) {
 	t.Run("the second kills", func(t *testing.T) {
 		t.Parallel()
 		d := d.in(t)
-		mark := marker()
+		mark := marker(t)
 		v := start(t, d, "run", "--slot", "deaf", "--grace", "1h", "--", "bash", "-c", `trap "echo asked" TERM; echo ready; while :; do sleep 0.05; done`, mark)
 		v.says("ready")
 		v.interrupt()
@@ -125,7 +125,7 @@ func TestInterruptsOfRun(t *testing.T) {
 	t.Run("a reader that goes away cancels", func(t *testing.T) {
 		t.Parallel()
 		d := d.in(t)
-		mark := marker()
+		mark := marker(t)
 		pipeline := exec.CommandContext(t.Context(), "bash", "-c", `"$0" run --slot piped --grace 1s -- bash -c 'while :; do echo line; done' `+mark+` | head -n 1`, slotd)
 		pipeline.Env = append(os.Environ(), goRace(), "SLOTD_ADDR=http://"+d.http)
 		if out, err := pipeline.Output(); err != nil || string(out) != "line\n" {
@@ -159,7 +159,7 @@ func TestInterruptOfALocalRun(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	for count, trap := range []string{"exit 0", "echo asked"} {
-		mark := marker()
+		mark := marker(t)
 		v := start(t, nil, "run", "--local", "--grace", "1h", "--", "bash", "-c", `trap "`+trap+`" TERM; echo ready; while :; do sleep 0.05; done`, mark)
 		v.says("ready")
 		v.interrupt()

@@ -2,20 +2,32 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 )
 
 var markers atomic.Int64
 
-// marker returns a word that no other process of this machine has in its arguments.
-func marker() string {
-	return fmt.Sprintf("e2e-mark-%d-%d", os.Getpid(), markers.Add(1))
+// marker returns a word that no other process of this machine has in its arguments. What still has it after the test
+// is killed, so that a failure leaves nothing behind.
+func marker(t testing.TB) string {
+	t.Helper()
+	word := fmt.Sprintf("e2e-mark-%d-%d", os.Getpid(), markers.Add(1))
+	t.Cleanup(func() {
+		for _, pid := range marked(t, word) {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+				t.Errorf("kill %d: %v", pid, err)
+			}
+		}
+	})
+	return word
 }
 
 // marked are the living processes with the word among their arguments, but for the binary's own. A zombie is dead.

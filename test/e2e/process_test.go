@@ -131,7 +131,7 @@ func TestNothingOfATaskSurvivesItsEnd(t *testing.T) {
 	begin := func(t *testing.T, slot, after string) (id, mark string) {
 		t.Helper()
 		d := d.in(t)
-		mark = marker()
+		mark = marker(t)
 		id = d.submit(shell(slot, wild+after, mark).with("stopGraceMs", 300))
 		d.open(id, "tail=all").line("wild")
 		return id, mark
@@ -158,7 +158,7 @@ func TestNothingOfATaskSurvivesItsEnd(t *testing.T) {
 	t.Run("time limit", func(t *testing.T) {
 		t.Parallel()
 		d := d.in(t)
-		mark := marker()
+		mark := marker(t)
 		id := d.submit(shell("limit", wild+stay, mark).with("stopGraceMs", 300).with("timeoutMs", 1500))
 		if got := d.end(id).ended(); got != "TIMEOUT TimedOut" {
 			t.Errorf("ended %s", got)
@@ -241,7 +241,7 @@ func TestOutputThatEndsEarlyOrLate(t *testing.T) {
 	if k := d.end(id); k.ended() != "FAILED NonZeroExit" || !same(k.Status.ExitCode, new(5)) {
 		t.Errorf("ended %s", k.ended())
 	}
-	mark := marker()
+	mark := marker(t)
 	id = d.submit(shell("late", `setsid bash -c 'while :; do sleep 0.1; done' "$0" & printf 'no newline'`, mark))
 	if got := d.end(id).ended(); got != "SUCCEEDED Completed" {
 		t.Errorf("ended %s", got)

@@ -23,7 +23,7 @@ func TestIdleDaemonStopsAtOnce(t *testing.T) {
 func TestGracefulStop(t *testing.T) {
 	t.Parallel()
 	d := serve(t, "--shutdown-grace", "6s")
-	mark := marker()
+	mark := marker(t)
 	id := d.submit(shell("deaf", wild+`trap "echo asked" TERM; while :; do sleep 0.05; done`, mark).with("stopGraceMs", 3_600_000))
 	polite := d.submit(shell("polite", `trap "echo tidied; exit 0" TERM; echo ready; while :; do sleep 0.05; done`))
 	queued := d.submit(forever("deaf", queue))
@@ -80,7 +80,7 @@ func TestGracefulStop(t *testing.T) {
 func TestSecondSignalKillsAtOnce(t *testing.T) {
 	t.Parallel()
 	d := serve(t, "--shutdown-grace", "10m")
-	mark := marker()
+	mark := marker(t)
 	id := d.submit(shell("deaf", wild+`trap "echo asked" TERM; while :; do sleep 0.05; done`, mark).with("stopGraceMs", 3_600_000))
 	follower := d.open(id, "tail=all")
 	follower.line("wild")
