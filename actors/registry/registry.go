@@ -66,29 +66,46 @@ type Recovered struct {
 // Props makes the registry's actor.
 func Props(deps *Deps, opts ...actor.PropsOption) *actor.Props {
 	opts = append(opts, actor.WithSupervisor(deps.Strategy))
-	return actor.PropsFromProducer(func() actor.Actor { return &registry{deps: deps} }, opts...)
+	ending := new(drainage)
+	return actor.PropsFromProducer(func() actor.Actor {
+		return &registry{deps: deps, drainage: ending, cancel: func() {}}
+	}, opts...)
 }
 
 type registry struct {
-	deps     *Deps
-	minter   *messages.Minter
-	lanes    map[string]*lane
-	names    map[string]string // slot names by the id of their PID
-	held     []envelope        // commands that came before recovery was through
-	ready    bool
-	pending  int                // submissions without an answer
-	draining *slotdv1.Drain     // the last one
-	drained  []*actor.PID       // told when no slot is left
-	deaths   map[string]int     // of slot actors, since the node started
-	cancel   context.CancelFunc // of the recovery
+	deps *Deps
+	*drainage
+	minter  *messages.Minter
+	lanes   map[string]*lane
+	names   map[string]string // slot names by the id of their PID
+	held    []envelope        // commands that came before recovery was through
+	stage   stage
+	pending int                // submissions without an answer
+	cancel  context.CancelFunc // of the recovery
+}
+
+// stage is where the registry stands with its recovery.
+type stage uint8
+
+const (
+	recovering stage = iota
+	ready
+	failed
+)
+
+// drainage is what a registry that begins again takes over: the node still ends.
+type drainage struct {
+	draining *slotdv1.Drain // the last one
+	drained  []*actor.PID   // told when no slot is left
 }
 
 // lane is the registry's side of a slot.
 type lane struct {
-	pid  *actor.PID // nil while the slot is being rebuilt
-	sent uint64
-	held []envelope // what came meanwhile
-	open int        // submissions without an answer
+	pid    *actor.PID // nil while the slot is being rebuilt
+	sent   uint64
+	held   []envelope // what came meanwhile
+	open   int        // submissions without an answer
+	deaths int        // of its actors
 }
 
 type envelope struct {
@@ -96,14 +113,20 @@ type envelope struct {
 	sender  *actor.PID
 }
 
+// What the registry tells itself. Each names what it belongs to: a registry that begins again hears what its
+// predecessor has set off (invariant 5).
 type (
 	recovered struct {
 		Recovered
+		of  *registry
 		err error
 	}
-	rebuild struct{ slot string }
+	rebuild struct {
+		slot string
+		of   *lane
+	}
 	rebuilt struct {
-		slot      string
+		rebuild
 		residents []slot.Resident
 	}
 )
@@ -115,6 +138,7 @@ func (r *registry) Receive(c actor.Context) {
 		r.start(c)
 	case *actor.Stopping, *actor.Restarting:
 		r.cancel()
+		r.names = nil // slots that go now have not failed
 	case *recovered:
 		r.recovered(c, msg)
 	case *slotdv1.Submit, *slotdv1.Cancel, *slotdv1.Delete, *slotdv1.PurgeSlot:
@@ -128,7 +152,7 @@ func (r *registry) Receive(c actor.Context) {
 	case *actor.Terminated:
 		r.terminated(c, msg)
 	case *rebuild:
-		r.rebuild(c, msg.slot)
+		r.rebuild(c, *msg)
 	case *rebuilt:
 		r.rebuilt(c, msg)
 	}
@@ -136,7 +160,7 @@ func (r *registry) Receive(c actor.Context) {
 
 // start is the same after a crash of the registry: what it knew is in the store, and its slots have been stopped.
 func (r *registry) start(c actor.Context) {
-	r.lanes, r.names, r.deaths = make(map[string]*lane), make(map[string]string), make(map[string]int)
+	r.lanes, r.names = make(map[string]*lane), make(map[string]string)
 	deps := *r.deps.Slot
 	deps.Registry = c.Self()
 	r.deps.Slot = &deps
@@ -147,32 +171,39 @@ func (r *registry) start(c actor.Context) {
 		stop := context.AfterFunc(node, cancel)
 		defer stop()
 		known, err := r.deps.Recover(ctx)
-		root.Send(self, &recovered{known, err})
+		root.Send(self, &recovered{known, r, err})
 	})
 }
 
 func (r *registry) recovered(c actor.Context, msg *recovered) {
-	if msg.err != nil {
-		r.deps.Logger.Error("recovery failed", "error", msg.err)
-		r.deps.Ready(msg.err)
+	if msg.of != r {
 		return
+	}
+	if r.stage = ready; msg.err != nil {
+		r.stage = failed
+		r.deps.Logger.Error("recovery failed", "error", msg.err)
 	}
 	r.minter = messages.NewMinter(msg.LastID)
 	for name, residents := range msg.Residents {
 		r.open(c, name, residents)
 	}
-	r.ready = true
 	held := r.held
 	r.held = nil
 	for _, e := range held {
 		r.command(c, e)
 	}
-	r.deps.Ready(nil)
+	r.finishDrain(c)
+	r.deps.Ready(msg.err)
 }
 
 func (r *registry) command(c actor.Context, e envelope) {
-	if !r.ready {
+	switch r.stage {
+	case recovering:
 		r.held = append(r.held, e)
+		return
+	case failed:
+		reply(c, e, messages.Reject(messages.LabelUnavailable,
+			"slotd could not read its store when it started; see its log, and try again after its restart", retryTooMany))
 		return
 	}
 	switch msg := e.message.(type) {
@@ -188,27 +219,38 @@ func (r *registry) command(c actor.Context, e envelope) {
 }
 
 func (r *registry) submit(c actor.Context, e envelope, msg *slotdv1.Submit) {
-	if r.draining != nil {
-		reply(c, e, messages.Reject(messages.LabelUnavailable, "slotd is stopping and admits nothing; try again after its restart", retryTooMany))
-		return
-	}
-	if no := r.deps.Runnable(msg.GetSpec()); no != nil {
+	now, name := time.Now(), msg.GetSpec().GetSlot()
+	if no := r.bounds(msg.GetSpec()); no != nil && !r.known(msg, now) {
 		reply(c, e, no)
 		return
 	}
-	if limit := r.deps.MaxTasks; limit > 0 && r.deps.Active()+r.pending >= limit {
-		reply(c, e, messages.Reject(messages.LabelTooManyTasks, fmt.Sprintf(
-			"this node keeps at most %d unfinished tasks; wait until some have ended", limit), retryTooMany))
-		return
-	}
-	now := time.Now()
-	name := msg.GetSpec().GetSlot()
 	r.pending++
 	l := r.forward(c, name, envelope{&slotdv1.Submit{
 		Spec: msg.GetSpec(), IdempotencyKey: msg.GetIdempotencyKey(),
 		TaskId: r.minter.Mint(now, name), At: now.UnixMilli(),
 	}, e.sender})
 	l.open++
+}
+
+// bounds says why the node itself takes no such task now.
+func (r *registry) bounds(spec *soltiv1.CreateSpec) *slotdv1.Rejection {
+	if r.draining != nil {
+		return messages.Reject(messages.LabelUnavailable, "slotd is stopping and admits nothing; try again after its restart", retryTooMany)
+	}
+	if no := r.deps.Runnable(spec); no != nil {
+		return no
+	}
+	if limit := r.deps.MaxTasks; limit > 0 && r.deps.Active()+r.pending >= limit {
+		return messages.Reject(messages.LabelTooManyTasks, fmt.Sprintf(
+			"this node keeps at most %d unfinished tasks; wait until some have ended", limit), retryTooMany)
+	}
+	return nil
+}
+
+// known says that a submission repeats an earlier one, which has its answer whatever the node takes now.
+func (r *registry) known(msg *slotdv1.Submit, now time.Time) bool {
+	key := msg.GetIdempotencyKey()
+	return key != "" && r.deps.Slot.Known(msg.GetSpec().GetSlot(), key, now) != nil
 }
 
 func (r *registry) cancelTask(c actor.Context, e envelope, msg *slotdv1.Cancel) {
@@ -284,27 +326,30 @@ func (r *registry) retire(c actor.Context, msg *slotdv1.Retire) {
 func (r *registry) remove(c actor.Context, name string) {
 	delete(r.lanes, name)
 	r.deps.Live(len(r.lanes))
-	if r.draining != nil && len(r.lanes) == 0 {
-		for _, pid := range r.drained {
-			c.Send(pid, &slotdv1.Drained{})
-		}
-		r.drained = nil
+	r.finishDrain(c)
+}
+
+// finishDrain answers when it is certain that no slot is left.
+func (r *registry) finishDrain(c actor.Context) {
+	if r.draining == nil || r.stage == recovering || len(r.lanes) > 0 {
+		return
 	}
+	for _, pid := range r.drained {
+		c.Send(pid, &slotdv1.Drained{})
+	}
+	r.drained = nil
 }
 
 // drain may be repeated with a shorter grace. The answer comes when no slot is left.
 func (r *registry) drain(c actor.Context, msg *slotdv1.Drain) {
 	r.draining = msg
-	if len(r.lanes) == 0 {
-		reply(c, envelope{msg, c.Sender()}, &slotdv1.Drained{})
-		return
-	}
 	if c.Sender() != nil {
 		r.drained = append(r.drained, c.Sender())
 	}
 	for name := range r.lanes {
 		r.forward(c, name, envelope{message: msg})
 	}
+	r.finishDrain(c)
 }
 
 func (r *registry) decided(msg *slotdv1.Decided) {
@@ -328,23 +373,26 @@ func (r *registry) terminated(c actor.Context, msg *actor.Terminated) {
 	l := r.lanes[name]
 	r.pending -= l.open - submissions(l.held) // their answers died with the slot
 	l.pid, l.open = nil, submissions(l.held)
-	wait := min(rebuildDelay<<min(r.deaths[name], 16), maxRebuildDelay)
-	r.deaths[name]++
+	wait := min(rebuildDelay<<min(l.deaths, 16), maxRebuildDelay)
+	l.deaths++
 	r.deps.Logger.Error("slot actor failed, rebuilding it", "slot", name, "after", wait)
 	self, root := c.Self(), c.ActorSystem().Root
-	time.AfterFunc(wait, func() { root.Send(self, &rebuild{name}) })
+	time.AfterFunc(wait, func() { root.Send(self, &rebuild{name, l}) })
 }
 
-func (r *registry) rebuild(c actor.Context, name string) {
-	if l := r.lanes[name]; l == nil || l.pid != nil {
+// awaited says that the lane still waits for its slot.
+func (r *registry) awaited(msg rebuild) bool { return r.lanes[msg.slot] == msg.of && msg.of.pid == nil }
+
+func (r *registry) rebuild(c actor.Context, msg rebuild) {
+	if !r.awaited(msg) {
 		return
 	}
 	self, root := c.Self(), c.ActorSystem().Root
-	r.deps.Residents(name, func(residents []slot.Resident) { root.Send(self, &rebuilt{name, residents}) })
+	r.deps.Residents(msg.slot, func(residents []slot.Resident) { root.Send(self, &rebuilt{msg, residents}) })
 }
 
 func (r *registry) rebuilt(c actor.Context, msg *rebuilt) {
-	if l := r.lanes[msg.slot]; l != nil && l.pid == nil {
+	if r.awaited(msg.rebuild) {
 		r.open(c, msg.slot, msg.residents)
 	}
 }
