@@ -165,6 +165,21 @@ func TestNothingOfATaskSurvivesItsEnd(t *testing.T) {
 		}
 		mustBeDead(t, "when the end is shown", mark)
 	})
+	t.Run("cancel of a leader that goes first", func(t *testing.T) {
+		t.Parallel()
+		d := d.in(t)
+		mark := marker(t)
+		const grace = 4 * time.Second
+		id := d.submit(shell("first", wild+`trap "exit 0" TERM; echo ready; `+stay, mark).with("stopGraceMs", grace.Milliseconds()))
+		d.open(id, "tail=all").line("ready")
+		awaitWild(t, mark)
+		begun := time.Now()
+		d.cancel(id)
+		if took := time.Since(begun); took < grace {
+			t.Errorf("what was left of the tree had %v to end, want the grace of %v", took, grace)
+		}
+		mustBeDead(t, "when cancel has answered", mark)
+	})
 	t.Run("exit", func(t *testing.T) {
 		t.Parallel()
 		d := d.in(t)
