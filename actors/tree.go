@@ -120,7 +120,10 @@ type Tree struct {
 
 // Start builds the node and begins recovery; [Tree.Recovered] tells when it is through. Commands may be sent before:
 // they wait.
-func Start(cfg Config) (*Tree, error) {
+func Start(cfg Config) (*Tree, error) { return start(cfg) }
+
+// start takes options for all actors.
+func start(cfg Config, options ...actor.PropsOption) (*Tree, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
 	}
@@ -141,16 +144,16 @@ func Start(cfg Config) (*Tree, error) {
 	})
 	t.catalog = catalog.New(t.cfg.Store.Runs)
 	t.ledger = &ledger{
-		store: t.cfg.Store, logs: t.cfg.Logs, catalog: t.catalog, logger: logger, commits: catalog.NewLatency(),
+		store: t.cfg.Store, logs: t.cfg.Logs, catalog: t.catalog, commits: catalog.NewLatency(),
 	}
 	t.router = runner.NewRouter(t.cfg.Runners...)
 	t.executor = executor.New(executor.Config{
 		Node: t.cfg.Node, Router: t.router, Output: output{t.cfg.Logs}, MaxRunning: t.cfg.MaxRunning, Logger: logger,
 	})
 	t.dispatcher = newDispatcher()
-	options := []actor.PropsOption{
+	options = append([]actor.PropsOption{
 		actor.WithReceiverMiddleware(tracePanics(logger)), actor.WithDispatcher(t.dispatcher),
-	}
+	}, options...)
 	top := func(strategy actor.SupervisorStrategy) []actor.PropsOption {
 		return append(slices.Clone(options), actor.WithGuardian(strategy))
 	}

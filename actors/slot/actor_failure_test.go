@@ -72,7 +72,7 @@ func TestEndOfTheHolderOutlivesARefusedSuccessor(t *testing.T) {
 	})
 }
 
-// As above, but the store has healed in time for the hand-over, which names the refused task.
+// As above, but the hand-over, which names the refused task, fails on its own.
 func TestRefusedTaskIsLeftOutOfWhatIsCommittedAgain(t *testing.T) {
 	inLane(t, func(l *lane) {
 		l.open()
@@ -83,7 +83,7 @@ func TestRefusedTaskIsLeftOutOfWhatIsCommittedAgain(t *testing.T) {
 		l.end("a")
 		l.gate.Release(errDisk)
 		l.rejected(b, messages.LabelUnavailable)
-		l.gate.Release(nil, store.ErrRefused) // c is admitted; the hand-over names b
+		l.gate.Release(nil, errDisk) // c is admitted; the hand-over names b
 		l.gate.Open()
 		l.pass(time.Second)
 		l.accepted(c)

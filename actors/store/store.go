@@ -28,9 +28,6 @@ var ErrClosed = errors.New("store is closed")
 // ErrNotFound says that the store keeps nothing under that id.
 var ErrNotFound = errors.New("not in the store")
 
-// ErrRefused is handed to done for a record of a task whose admission the store did not keep.
-var ErrRefused = errors.New("the task was not admitted")
-
 // Store keeps tasks, specs, runs and idempotency keys. Its methods are safe from any goroutine.
 type Store interface {
 	// Commit applies the batch atomically and calls done(nil) once it is durable, or done(err) when it is certain that
