@@ -53,23 +53,24 @@ type stream struct {
 	server     *Server
 	gin        *gin.Context
 	connection *http.ResponseController
+	sent       time.Time // when the client was last sent something
 }
 
-// copy writes the cursor's batches until its end, and a comment whenever KeepAlive has passed without one.
+// copy writes the cursor's batches until its end, and a comment whenever the client has been sent nothing for KeepAlive.
 func (w *stream) copy(ctx context.Context, cursor gateway.Cursor) error {
 	w.gin.Writer.WriteHeaderNow()
 	if err := w.send(nil); err != nil {
 		return err
 	}
 	for {
-		quiet, err := w.copyFor(ctx, cursor)
+		err := w.copyUntil(ctx, cursor, w.sent.Add(w.server.config.KeepAlive))
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err
-		case !quiet:
-			continue
+		case time.Since(w.sent) < w.server.config.KeepAlive:
+			continue // the silence began later
 		}
 		if err := w.send(keepAliveComment); err != nil {
 			return err
@@ -77,24 +78,23 @@ func (w *stream) copy(ctx context.Context, cursor gateway.Cursor) error {
 	}
 }
 
-// copyFor copies for one period of KeepAlive, and says whether it saw nothing. One context serves for all batches of the
-// period: a timer for each would cost more than the batch.
-func (w *stream) copyFor(ctx context.Context, cursor gateway.Cursor) (quiet bool, err error) {
-	period, cancel := context.WithTimeout(ctx, w.server.config.KeepAlive)
+// copyUntil copies until a moment. One context serves for all batches: a timer for each would cost more than the batch.
+func (w *stream) copyUntil(ctx context.Context, cursor gateway.Cursor, end time.Time) error {
+	period, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
-	for quiet = true; ; quiet = false {
+	for {
 		batch, err := cursor.Next(period)
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
-			return quiet, ctx.Err()
-		case period.Err() != nil:
-			return quiet, nil
+			return ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded):
+			return nil
 		default:
-			return quiet, err
+			return err
 		}
 		if err := w.send(batch.Data); err != nil {
-			return quiet, err
+			return err
 		}
 	}
 }
@@ -105,5 +105,6 @@ func (w *stream) send(data []byte) error {
 	if _, err := w.gin.Writer.Write(data); err != nil {
 		return err
 	}
+	w.sent = time.Now()
 	return w.connection.Flush()
 }
