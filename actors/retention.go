@@ -30,9 +30,9 @@ type (
 func (r *retention) Receive(c actor.Context) {
 	switch msg := c.Message().(type) {
 	case *actor.Started:
-		r.arm(c, retentionEvery)
-	case *actor.Stopping:
-		r.timer.Stop()
+		r.arm(c)
+	case *actor.Stopping, *actor.Restarting:
+		r.disarm()
 	case *sweep:
 		r.sweep(c)
 	case *swept:
@@ -41,18 +41,26 @@ func (r *retention) Receive(c actor.Context) {
 			r.sweep(c)
 			return
 		}
-		r.arm(c, retentionEvery)
+		r.arm(c)
 	}
 }
 
-func (r *retention) arm(c actor.Context, wait time.Duration) {
+// arm replaces the timer: what was under way when an earlier life failed may arm one more.
+func (r *retention) arm(c actor.Context) {
+	r.disarm()
 	self, root := c.Self(), c.ActorSystem().Root
-	r.timer = time.AfterFunc(wait, func() { root.Send(self, &sweep{}) })
+	r.timer = time.AfterFunc(retentionEvery, func() { root.Send(self, &sweep{}) })
+}
+
+func (r *retention) disarm() {
+	if r.timer != nil {
+		r.timer.Stop()
+	}
 }
 
 func (r *retention) sweep(c actor.Context) {
 	if r.busy || r.tree.Ready() != nil {
-		r.arm(c, retentionEvery)
+		r.arm(c)
 		return
 	}
 	cfg, catalog, now := r.tree.cfg, r.tree.catalog, time.Now()
@@ -65,7 +73,7 @@ func (r *retention) sweep(c actor.Context) {
 		batch.Deletes = append(batch.Deletes, record.GetId())
 	}
 	if batch.Empty() {
-		r.arm(c, retentionEvery)
+		r.arm(c)
 		return
 	}
 	r.busy = true

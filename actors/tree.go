@@ -108,7 +108,7 @@ type Tree struct {
 
 	registryPID, executorPID, retentionPID *actor.PID
 
-	ctx         context.Context // ends with Stop, for what runs beside the actors
+	ctx         context.Context //nolint:containedctx // a state of the node, not of a call: ends with Stop
 	cancel      context.CancelFunc
 	routines    sync.WaitGroup
 	ready       chan struct{} // closed when recovery is through
@@ -160,7 +160,7 @@ func start(cfg Config, options ...actor.PropsOption) (*Tree, error) {
 	t.executorPID = t.system.Root.SpawnPrefix(t.executor.Props(top(resumeOnPanic)...), "executor")
 	t.registryPID = t.system.Root.SpawnPrefix(registry.Props(t.registryDeps(options), top(restartOnPanic)...), "registry")
 	t.retentionPID = t.system.Root.SpawnPrefix(actor.PropsFromProducer(
-		func() actor.Actor { return &retention{tree: t} }, top(resumeOnPanic)...), "retention")
+		func() actor.Actor { return &retention{tree: t} }, top(restartOnPanic)...), "retention")
 	return t, nil
 }
 

@@ -246,8 +246,7 @@ func (e *Executor) run(ctx context.Context, k key, spec *soltiv1.CreateSpec, up 
 
 func unstarted(exit *slotdv1.AttemptExited, err error) {
 	exit.Error = err.Error()
-	var never *runner.SpawnError
-	if errors.As(err, &never) {
+	if never, ok := errors.AsType[*runner.SpawnError](err); ok {
 		exit.Kind, exit.ExitCode = slotdv1.ExitKind_EXIT_KIND_SPAWN_FAILED, int32(never.Code)
 		return
 	}

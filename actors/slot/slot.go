@@ -47,7 +47,7 @@ var edges = map[Phase][]Phase{
 // Caller names whoever waits for an answer; the shell makes the numbers. 0 = nobody.
 type Caller uint64
 
-// What happened.
+// Event is what happened.
 type (
 	Event   interface{ event() }
 	Resumed struct { // the actor (re)started, with whatever the store knew
@@ -78,7 +78,7 @@ type (
 	Died struct{ Task string } // the holder's actor ended without an outcome
 )
 
-// What must be done, in order.
+// Effect is what must be done; the effects of one step come in order.
 type (
 	Effect interface{ effect() }
 	// Record is one task's change of place.

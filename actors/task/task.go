@@ -62,7 +62,7 @@ const (
 
 func (t Timer) String() string { return [...]string{"deadline", "grace", "backoff"}[t] }
 
-// What happened. Everything late names its attempt: an exit, a permit or a timer can outlive the attempt it belongs
+// Event is what happened. Everything late names its attempt: an exit, a permit or a timer can outlive the attempt it belongs
 // to, and its word then counts for nothing.
 type (
 	Event   interface{ event() }
@@ -86,7 +86,7 @@ type (
 	}
 )
 
-// What must be done, in order.
+// Effect is what must be done; the effects of one step come in order.
 type (
 	Effect interface{ effect() }
 	Record struct { // make the state durable, and the run when there is one
