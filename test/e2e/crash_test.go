@@ -37,7 +37,7 @@ func TestLeftoversOfAKilledDaemonAreSwept(t *testing.T) {
 	if code := first.stop(syscall.SIGKILL); code != -1 {
 		t.Fatalf("the daemon ended with %d", code)
 	}
-	if cgroup && len(marked(t, mark)) != wildProcesses {
+	if cgroup && len(marked(t, mark)) < wildProcesses {
 		t.Fatalf("of the tree %v are alive after the kill, so there is nothing to sweep", marked(t, mark))
 	}
 
@@ -45,7 +45,7 @@ func TestLeftoversOfAKilledDaemonAreSwept(t *testing.T) {
 	if cgroup {
 		mustBeDead(t, "when the next daemon is ready", mark)
 	}
-	if len(marked(t, strange)) != 1 {
+	if isDead(bystander.Process.Pid) {
 		t.Error("the next daemon has killed a process of somebody else")
 	}
 	if got := neighbour.task(kept).phase(); got != "RUNNING" {

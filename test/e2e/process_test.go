@@ -110,7 +110,8 @@ setsid bash -c 'trap "" TERM; (setsid bash -c "while :; do sleep 0.1; done" "$0"
 echo wild
 `
 
-// awaitWild waits until all processes of wild are there: the shell and its three descendants.
+// awaitWild waits until all processes of wild are there: the shell and its three descendants. A child that has forked and
+// not yet executed its command counts too, for a moment.
 func awaitWild(t *testing.T, mark string) {
 	t.Helper()
 	eventually(t, "the tree of "+mark+" is there", func() bool { return len(marked(t, mark)) == wildProcesses })
