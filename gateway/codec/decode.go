@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
@@ -222,7 +223,7 @@ func (d *decoder) scalar(fd protoreflect.FieldDescriptor) (protoreflect.Value, e
 	case protoreflect.DoubleKind:
 		return d.double()
 	case protoreflect.EnumKind:
-		return d.enum(fd.Enum().Values())
+		return d.enum(fd.Enum())
 	case protoreflect.StringKind, protoreflect.BytesKind:
 		if d.kind() != '"' {
 			return protoreflect.Value{}, d.mismatch("a string")
@@ -252,7 +253,11 @@ func (d *decoder) boolean() (protoreflect.Value, error) {
 	return protoreflect.Value{}, d.mismatch("true or false")
 }
 
-func (d *decoder) enum(values protoreflect.EnumValueDescriptors) (protoreflect.Value, error) {
+func (d *decoder) enum(enum protoreflect.EnumDescriptor) (protoreflect.Value, error) {
+	values := enum.Values()
+	unknown := func(found string) (protoreflect.Value, error) {
+		return protoreflect.Value{}, &Error{Problem: fmt.Sprintf("unknown or unspecified %s %s, expected one of %s", words(enum.Name()), found, names(values))}
+	}
 	switch d.kind() {
 	case '"':
 		name, err := d.text()
@@ -262,18 +267,30 @@ func (d *decoder) enum(values protoreflect.EnumValueDescriptors) (protoreflect.V
 		if named := values.ByName(protoreflect.Name(name)); named != nil {
 			return protoreflect.ValueOfEnum(named.Number()), nil
 		}
-		return protoreflect.Value{}, &Error{Problem: fmt.Sprintf("unknown name %s, expected one of %s", quoted(name), names(values))}
+		return unknown(quoted(name))
 	case '0':
 		n, err := d.signed(32)
 		if err != nil {
 			return protoreflect.Value{}, err
 		}
 		if values.ByNumber(protoreflect.EnumNumber(n)) == nil {
-			return protoreflect.Value{}, &Error{Problem: fmt.Sprintf("unknown number %d, expected one of %s", n, names(values))}
+			return unknown(strconv.FormatInt(n, 10))
 		}
 		return protoreflect.ValueOfEnum(protoreflect.EnumNumber(n)), nil
 	}
 	return protoreflect.Value{}, d.mismatch("one of " + names(values))
+}
+
+// words takes the name of a type apart: ScriptRuntime is a script runtime.
+func words(name protoreflect.Name) string {
+	var b strings.Builder
+	for i, r := range string(name) {
+		if i > 0 && unicode.IsUpper(r) {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
 }
 
 // names lists what a client may choose from; the unspecified value is no choice.

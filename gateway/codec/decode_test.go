@@ -78,9 +78,9 @@ var refused = map[string]string{
 	`{"spec":{"backoff":{"factor":"x"}}}`:                                               "spec.backoff.factor: expected a number, found a string that is not a number",
 	`{"spec":{"backoff":{"factor":1e999}}}`:                                             "spec.backoff.factor: expected a number within the range of a double",
 	`{"spec":{"backoff":{"factor":[]}}}`:                                                "spec.backoff.factor: expected a number, found an array",
-	`{"spec":{"restart":"NEVER"}}`:                                                      `spec.restart: unknown name "NEVER", expected one of RESTART_STRATEGY_NEVER, RESTART_STRATEGY_ON_FAILURE, RESTART_STRATEGY_ALWAYS`,
-	`{"spec":{"restart":4}}`:                                                            `spec.restart: unknown number 4, expected one of RESTART_STRATEGY_NEVER, RESTART_STRATEGY_ON_FAILURE, RESTART_STRATEGY_ALWAYS`,
-	`{"spec":{"restart":-1}}`:                                                           `spec.restart: unknown number -1, expected one of RESTART_STRATEGY_NEVER, RESTART_STRATEGY_ON_FAILURE, RESTART_STRATEGY_ALWAYS`,
+	`{"spec":{"restart":"NEVER"}}`:                                                      `spec.restart: unknown or unspecified restart strategy "NEVER", expected one of RESTART_STRATEGY_NEVER, RESTART_STRATEGY_ON_FAILURE, RESTART_STRATEGY_ALWAYS`,
+	`{"spec":{"restart":4}}`:                                                            `spec.restart: unknown or unspecified restart strategy 4, expected one of RESTART_STRATEGY_NEVER, RESTART_STRATEGY_ON_FAILURE, RESTART_STRATEGY_ALWAYS`,
+	`{"spec":{"restart":-1}}`:                                                           `spec.restart: unknown or unspecified restart strategy -1, expected one of RESTART_STRATEGY_NEVER, RESTART_STRATEGY_ON_FAILURE, RESTART_STRATEGY_ALWAYS`,
 	`{"spec":{"restart":false}}`:                                                        `spec.restart: expected one of RESTART_STRATEGY_NEVER, RESTART_STRATEGY_ON_FAILURE, RESTART_STRATEGY_ALWAYS, found a boolean`,
 	`{"spec":{"labels":{"a":"1","a":"2"}}}`:                                             `spec.labels["a"]: the key is given twice`,
 	`{"spec":{"labels":{"a":null}}}`:                                                    `spec.labels["a"]: expected a string, found null`,
@@ -91,7 +91,7 @@ var refused = map[string]string{
 	`{"spec":{"kind":{"subprocess":{"command":{"args":["a",]}}}}}`:                      "malformed JSON at byte 55: expected a string, found ']'",
 	`{"spec":{"kind":{"subprocess":{"env":[{"key":"A"},{"key":1}]}}}}`:                  "spec.kind.subprocess.env[1].key: expected a string, found a number",
 	`{"spec":{"kind":{"subprocess":{"failOnNonZero":"true"}}}}`:                         "spec.kind.subprocess.fail_on_non_zero: expected true or false, found a string",
-	`{"spec":{"kind":{"subprocess":{"script":{"wellKnown":9}}}}}`:                       "spec.kind.subprocess.script.well_known: unknown number 9, expected one of SCRIPT_RUNTIME_BASH, SCRIPT_RUNTIME_PYTHON, SCRIPT_RUNTIME_NODE",
+	`{"spec":{"kind":{"subprocess":{"script":{"wellKnown":9}}}}}`:                       "spec.kind.subprocess.script.well_known: unknown or unspecified script runtime 9, expected one of SCRIPT_RUNTIME_BASH, SCRIPT_RUNTIME_PYTHON, SCRIPT_RUNTIME_NODE",
 	`{"spec":{"kind":{"subprocess":{"script":{"wellKnown":1,"custom":{}}}}}}`:           "spec.kind.subprocess.script.custom: well_known is given too, only one of the two can be",
 	`{"spec":` + strings.Repeat("[", 100000):                                            "spec: expected an object, found an array",
 	`{"spec":{"kind":` + strings.Repeat(`{"subprocess":`, 100000):                       `spec.kind.subprocess: unknown field "subprocess"`,
@@ -106,7 +106,7 @@ var refused = map[string]string{
 	"{\"spec\":{\"slot\":\"a\\n\xff\"}}":                                                "malformed JSON at byte 21: a string must be UTF-8, found byte 0xff",
 	"\ufeff{}":                                                                          "malformed JSON at byte 1: expected an object, found '\\ufeff'",
 	`{"spec":{"kind":{"subprocess":{"env":[{"key":"A","value":["hunter2"]}]}}}}`:        "spec.kind.subprocess.env[0].value: expected a string, found an array",
-	`{"spec":{"runnerSelector":{"matchExpressions":[{"operator":"IN"}]}}}`:              `spec.runner_selector.match_expressions[0].operator: unknown name "IN", expected one of SELECTOR_OPERATOR_IN, SELECTOR_OPERATOR_NOT_IN, SELECTOR_OPERATOR_EXISTS, SELECTOR_OPERATOR_DOES_NOT_EXIST`,
+	`{"spec":{"runnerSelector":{"matchExpressions":[{"operator":"IN"}]}}}`:              `spec.runner_selector.match_expressions[0].operator: unknown or unspecified selector operator "IN", expected one of SELECTOR_OPERATOR_IN, SELECTOR_OPERATOR_NOT_IN, SELECTOR_OPERATOR_EXISTS, SELECTOR_OPERATOR_DOES_NOT_EXIST`,
 	`{"spec":{"[solti.v1.ext]":1}}`:                                                     `spec: unknown field "[solti.v1.ext]"`,
 	`{"spec":{"backoff":{"firstMs":{"a":1}}}}`:                                          "spec.backoff.first_ms: expected an integer from 0 to 18446744073709551615, found an object",
 	`{"spec":{"timeoutMs":"1","x":1}, "idempotencyKey": 5}`:                             `spec: unknown field "x"`,
@@ -193,7 +193,7 @@ func FuzzDecode(f *testing.F) {
 		if !errors.As(err, &refusal) || refusal.Problem == "" {
 			t.Fatalf("%q: %v is not a *codec.Error with a problem", text, err)
 		}
-		if reference == nil && json.Valid(text) && !strings.Contains(refusal.Problem, "unknown number") {
+		if reference == nil && json.Valid(text) && !strings.Contains(refusal.Problem, "unknown or unspecified") {
 			t.Fatalf("refused %q, which protojson accepts: %v", text, err)
 		}
 	})

@@ -50,7 +50,7 @@ func TestSubmitRefusesBadBodies(t *testing.T) {
 		`{"spec":{"slot":7}}`:      "spec.slot: expected a string, found a number",
 		`{"spec":{},"x":1}`:        `unknown field \"x\"`,
 		`{"spec":{"slot":"a"}}`:    "missing task kind",
-		`{"spec":{"restart":9}}`:   "spec.restart: unknown number 9",
+		`{"spec":{"restart":9}}`:   "spec.restart: unknown or unspecified restart strategy 9",
 		`{"spec":{"timeoutMs":x}}`: "malformed JSON",
 		`{"spec":` + strings.Replace(goodSpec, "1000", "0", 1) + `}`:                                                         "timeout_ms cannot be zero",
 		`{"spec":` + strings.Replace(goodSpec, `"kind"`, `"backoff":{"firstMs":1,"maxMs":1,"factor":"NaN"},"kind"`, 1) + `}`: "factor",
