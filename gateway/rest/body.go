@@ -22,11 +22,11 @@ func takesJSON(r *http.Request) error {
 	if media, _, err := mime.ParseMediaType(given); err == nil && media == "application/json" {
 		return nil
 	}
-	found := "has none"
+	found := "the request has no Content-Type"
 	if given != "" {
-		found = "is " + quoted(given)
+		found = "the Content-Type of the request is " + quoted(given)
 	}
-	return rejection(messages.LabelUnsupportedMediaType, "the Content-Type of the request "+found+"; send the body as application/json")
+	return rejection(messages.LabelUnsupportedMediaType, found+"; send the body as application/json")
 }
 
 // readBody returns the whole body.

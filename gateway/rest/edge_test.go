@@ -40,6 +40,21 @@ func TestUnknownRoutesAndMethods(t *testing.T) {
 	}
 }
 
+func TestTheServerAsAWholeIsNoRoute(t *testing.T) {
+	n := start(t, rest.Config{})
+	for host, want := range map[string]int{"localhost": 404, "evil.example": 403} {
+		c := dial(t, n, "OPTIONS * HTTP/1.1\r\nHost: "+host+"\r\nConnection: close\r\n\r\n")
+		response, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		readOff(t, response)
+		if response.StatusCode != want || response.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: got %d %v, want %d in JSON", host, response.StatusCode, response.Header, want)
+		}
+	}
+}
+
 func TestEveryAnswerCarriesARequestID(t *testing.T) {
 	n := start(t, rest.Config{})
 	for given, echoed := range map[string]bool{"abc-1.2_3:4/5+6=": true, strings.Repeat("a", 128): true, strings.Repeat("a", 129): false, "a b": false, `a"b`: false, "ä": false, "": false} {
@@ -159,7 +174,7 @@ func TestABodyOverTheLimitSeesTheAnswer(t *testing.T) {
 	}
 	n.do("POST", "/api/v1/tasks", strings.Repeat(" ", rest.MaxBody), asJSON).refuses(t, 400, "InvalidRequest", "the body is empty")
 	// Other refusals of a large body are seen, too.
-	n.do("POST", "/api/v1/tasks", strings.Repeat(" ", rest.MaxBody)).refuses(t, 415, "UnsupportedMediaType", "Content-Type")
+	n.do("POST", "/api/v1/tasks", strings.Repeat(" ", rest.MaxBody)).refuses(t, 415, "UnsupportedMediaType", "the request has no Content-Type")
 	n.do("POST", "/nowhere", strings.Repeat(" ", rest.MaxBody)).refuses(t, 404, "NotFound", "/nowhere")
 }
 

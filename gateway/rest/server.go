@@ -74,6 +74,8 @@ func New(config Config, deps Deps) (*Server, error) {
 		IdleTimeout:       config.IdleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          deps.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is a route like any other: checked, logged and unknown
 	}
 	return s, nil
 }
