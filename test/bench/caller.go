@@ -43,6 +43,16 @@ func (c *caller) close() error {
 	return c.conn.Close()
 }
 
+// narrow lets the kernel keep no more than a little of what comes, so that whoever sends to a caller that does not read
+// is held up soon.
+func (c *caller) narrow() error {
+	conn, ok := c.conn.(*net.TCPConn)
+	if !ok {
+		return fmt.Errorf("%s is not reached by TCP", c.host)
+	}
+	return conn.SetReadBuffer(blockBytes)
+}
+
 // send writes one request.
 func (c *caller) send(method, path string, body []byte) error {
 	out := append(c.out[:0], method...)

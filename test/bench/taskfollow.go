@@ -46,7 +46,7 @@ func followers(c Config) Section {
 		})
 	}
 	still := writer(fmt.Sprintf("writer beside %d followers that do not read", stalled))
-	still.Bound.OfFloor = 0.7
+	still.Bound.OfFloor = 0.5
 	section.Probes = append(section.Probes, Probe{
 		Metrics: []Metric{{Name: alone, Unit: "lines/s"}},
 		Measure: func(ctx context.Context) ([]float64, error) { return writerRate(ctx, c, 0) },
@@ -90,6 +90,9 @@ func writerRate(ctx context.Context, c Config, idle int) (rate []float64, err er
 			return nil, err
 		}
 		defer func() { err = errors.Join(err, follower.close()) }()
+		if err := follower.narrow(); err != nil {
+			return nil, err
+		}
 		if err := follower.send(http.MethodGet, w.log(), nil); err != nil {
 			return nil, err
 		}
