@@ -73,11 +73,16 @@ func (d *dispatcher) release() {
 		}
 	}
 	d.shrink.Reset(trimEvery)
+	select {
+	case <-d.done: // stop may have been before the reset
+		d.shrink.Stop()
+	default:
+	}
 }
 
 // stop lets the kept goroutines end and waits for them. No mailbox may have anything left to say.
 func (d *dispatcher) stop() {
-	d.shrink.Stop()
 	close(d.done)
+	d.shrink.Stop()
 	d.routines.Wait()
 }

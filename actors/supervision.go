@@ -17,10 +17,11 @@ var (
 	// slot, slot → task.
 	stopOnPanic = actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 
-	// restartOnPanic is the registry's own: it begins again, with what the store knows. It stops its slots first.
+	// restartOnPanic is the registry's and the retention's own: they begin again, with what the store knows. The registry
+	// stops its slots first.
 	restartOnPanic = endless{actor.RestartDirective}
 
-	// resumeOnPanic is the executor's and the retention's own: the executor's table is the only knowledge of what runs
+	// resumeOnPanic is the executor's own: the executor's table is the only knowledge of what runs
 	// here, so it must outlive a bug in one handler.
 	resumeOnPanic = endless{actor.ResumeDirective}
 )
