@@ -24,8 +24,11 @@ type form struct {
 // blockOverhead stands for the structs and slice headers of a block when memory is counted.
 const blockOverhead = 320
 
+// sseOverhead is what an event of a chunk takes beside its line, with seven digits for each of its numbers.
+const sseOverhead = 136
+
 // cost estimates the bytes a block takes in memory, with one encoding.
-func (b *block) cost() int { return blockOverhead + 2*len(b.payload) + 96*int(b.count) }
+func (b *block) cost() int { return blockOverhead + 2*len(b.payload) + sseOverhead*int(b.count) }
 
 // id names the event of the block with that number.
 func (b *block) id(number uint64) eventID {
@@ -41,7 +44,7 @@ func (b *block) encoded(e messages.Encoding) []byte {
 	f.once.Do(func() {
 		size := 160 + len(b.payload)
 		if e == messages.EncodeSSE {
-			size += len(b.payload)/8 + 112*int(b.count)
+			size += len(b.payload)/8 + sseOverhead*int(b.count)
 		} else {
 			size += 48 * int(b.count)
 		}

@@ -26,6 +26,7 @@ type Writer struct {
 	kind    kind
 	seq     uint64
 
+	wide    bool   // the pipe has been made larger, or cannot be
 	partial []byte // the beginning of a line whose end has not come
 	skip    bool   // the line under way is longer than partial can be
 	frame   *frame // what this call has read; nil between calls
@@ -40,9 +41,11 @@ type frame struct {
 }
 
 const (
-	chunkBytes   = 1 << 17 // of one read
-	partialBytes = messages.MaxLineBytes + len("\r")
-	idleBytes    = 1 << 10 // what a quiet writer may keep of its partial line's memory beyond its length
+	chunkBytes    = 1 << 17 // of one read
+	pipeBytes     = 1 << 16 // what a pipe holds, unless told otherwise
+	widePipeBytes = 1 << 20
+	partialBytes  = messages.MaxLineBytes + len("\r")
+	idleBytes     = 1 << 10 // what a quiet writer may keep of its partial line's memory beyond its length
 )
 
 var (
@@ -120,12 +123,22 @@ func (w *Writer) readRaw(raw syscall.RawConn) (int64, error) {
 				w.flush()
 				return true
 			default:
+				if n >= pipeBytes && !w.wide {
+					w.widen(fd)
+				}
 				total += int64(n)
 				w.take(buf[:n])
 			}
 		}
 	})
 	return total, errors.Join(failed, err)
+}
+
+// widen gives a process that has filled its pipe a larger one, so that it need not stop each time the node is busy with
+// readers. Where the kernel refuses, because the user has too much in pipes already, the pipe stays as it is.
+func (w *Writer) widen(fd uintptr) {
+	w.wide = true
+	_, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, widePipeBytes)
 }
 
 // Close adds the last line if it has no end. It may be repeated; the error is always nil.
