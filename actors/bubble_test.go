@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -16,6 +20,7 @@ import (
 	"slotd/actors/catalog"
 	"slotd/actors/logs"
 	"slotd/actors/runner"
+	"slotd/actors/store"
 	"slotd/messages"
 	slotdv1 "slotd/messages/slotd/v1"
 	soltiv1 "slotd/messages/solti/v1"
@@ -26,10 +31,13 @@ const (
 	queue = soltiv1.AdmissionStrategy_ADMISSION_STRATEGY_QUEUE
 )
 
+var exitZero runner.Exit
+
 // node is a tree in a bubble.
 type node struct {
 	*actors.Tree
 	t      *testing.T
+	dir    string
 	store  *actortest.Gate
 	runner *ward
 	faults *actortest.Faults
@@ -38,15 +46,21 @@ type node struct {
 // bubble runs body with a node that has the one runner n.runner.
 func bubble(t *testing.T, cfg actors.Config, body func(t *testing.T, n *node)) {
 	t.Helper()
+	bubbleOver(t, cfg, func(g *actortest.Gate) store.Store { return g }, body)
+}
+
+// bubbleOver puts something between the node and its store.
+func bubbleOver(t *testing.T, cfg actors.Config, over func(*actortest.Gate) store.Store, body func(t *testing.T, n *node)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		kept, err := logs.Open(logs.Config{Dir: dir}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		n := &node{t: t, store: actortest.NewGate(), runner: newWard(), faults: new(actortest.Faults)}
-		cfg.Store, cfg.Logs, cfg.Runners = n.store, kept, []runner.Runner{n.runner}
-		n.Tree, err = actors.StartWith(cfg, actor.WithReceiverMiddleware(n.faults.Middleware))
+		n := &node{t: t, dir: dir, store: actortest.NewGate(), runner: newWard(), faults: new(actortest.Faults)}
+		cfg.Store, cfg.Logs, cfg.Runners = over(n.store), kept, []runner.Runner{n.runner}
+		n.Tree, err = actors.StartWith(cfg, actor.WithReceiverMiddleware(n.faults.Middleware, actortest.Looks))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +86,11 @@ func (n *node) ask(msg any) any {
 
 func (n *node) submit(slot string, admission soltiv1.AdmissionStrategy) string {
 	n.t.Helper()
-	answer := n.ask(&slotdv1.Submit{Spec: command(slot, admission)})
+	return n.accepted(n.ask(&slotdv1.Submit{Spec: command(slot, admission)}))
+}
+
+func (n *node) accepted(answer any) string {
+	n.t.Helper()
 	accepted, ok := answer.(*slotdv1.Submitted)
 	if !ok {
 		n.t.Fatalf("got %v, want Submitted", answer)
@@ -92,10 +110,42 @@ func (n *node) wait(id string, want catalog.Want) *soltiv1.TaskStatusInfo {
 	return task.GetStatus()
 }
 
+// read reads a log, to its present end or, with follow, to its last event.
+func (n *node) read(id string, follow bool) string {
+	n.t.Helper()
+	cursor, err := n.OpenLog(n.t.Context(), id, messages.LogQuery{Tail: math.MaxUint64, HasTail: true, Follow: follow})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer cursor.Close()
+	var text strings.Builder
+	for {
+		batch, err := cursor.Next(n.t.Context())
+		text.Write(batch.Data)
+		if errors.Is(err, io.EOF) {
+			return text.String()
+		}
+		if err != nil {
+			n.t.Fatal(err)
+		}
+	}
+}
+
+// folders counts the logs that have files.
+func (n *node) folders() int {
+	n.t.Helper()
+	entries, err := os.ReadDir(n.dir)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return len(entries)
+}
+
 // ward is a runner that counts, and whose attempts end when they are told to, or at once.
 type ward struct {
 	mu      sync.Mutex
 	hold    bool
+	say     string         // on stdout
 	starts  map[string]int // by attempt
 	beds    map[string]*patient
 	busy    map[string]int // live attempts by slot
@@ -112,6 +162,9 @@ func (w *ward) Start(_ context.Context, a runner.Attempt) (runner.Process, error
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	name := fmt.Sprintf("%s/%d", a.TaskID, a.Number)
+	if _, err := io.WriteString(a.Stdout, w.say); err != nil {
+		return nil, err
+	}
 	p := &patient{ward: w, slot: a.Slot, exit: make(chan runner.Exit, 1)}
 	w.starts[name]++
 	w.beds[name] = p

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,14 +135,14 @@ func TestNewOwnerAttaches(t *testing.T) {
 		old, heir := s.owner(), s.owner()
 		old.start("a", 1)
 		old.heard()
-		heir.attach("a", 1)
+		heir.attach("a")
 		expect(t, "heir of a running attempt", heir.heard(), []string{"started a/1"})
 		s.runner.process(t, "a/1").end(runner.Exit{})
 		expect(t, "heir", heir.heard(), []string{"exited a/1"})
-		old.attach("a", 1)
+		old.attach("a")
 		expect(t, "owner of an attempt that has ended", old.heard(), []string{"started a/1", "exited a/1"})
-		old.forget("a", 1)
-		old.attach("a", 1)
+		old.forget("a")
+		old.attach("a")
 		expect(t, "owner of what has been forgotten", old.heard(), []string{"lost a/1"})
 		expect(t, "heir", heir.heard(), []string{})
 	})
@@ -152,7 +153,7 @@ func TestNewOwnerOfAStartUnderWayHearsOfItOnce(t *testing.T) {
 		s.runner.slow = make(chan struct{})
 		old, heir := s.owner(), s.owner()
 		old.start("a", 1)
-		heir.attach("a", 1)
+		heir.attach("a")
 		close(s.runner.slow)
 		expect(t, "heir", heir.heard(), []string{"started a/1"})
 		expect(t, "old", old.heard(), []string{})
@@ -162,15 +163,15 @@ func TestNewOwnerOfAStartUnderWayHearsOfItOnce(t *testing.T) {
 func TestAttemptThatNeverStartedIsLost(t *testing.T) {
 	stages(t, 1, func(s *stage) {
 		o := s.owner()
-		o.attach("a", 1)
+		o.attach("a")
 		expect(t, "unknown", o.heard(), []string{"lost a/1"})
-		o.acquire("a", 1)
-		o.attach("a", 1)
+		o.acquire("a")
+		o.attach("a")
 		expect(t, "only a permit", o.heard(), []string{"granted a/1", "lost a/1"})
-		o.acquire("b", 1)
-		o.attach("b", 1)
+		o.acquire("b")
+		o.attach("b")
 		expect(t, "only a place in the queue", o.heard(), []string{"lost b/1"})
-		o.forget("a", 1)
+		o.forget("a")
 		expect(t, "the permit goes on", o.heard(), []string{"granted b/1"})
 	})
 }
@@ -192,15 +193,15 @@ func TestStartingAgainStartsNothing(t *testing.T) {
 func TestForgettingARunningAttemptChangesNothing(t *testing.T) {
 	stages(t, 1, func(s *stage) {
 		o := s.owner()
-		o.acquire("a", 1)
+		o.acquire("a")
 		o.start("a", 1)
 		o.heard()
-		o.forget("a", 1)
-		o.acquire("b", 1)
+		o.forget("a")
+		o.acquire("b")
 		expect(t, "the permit is in use", o.heard(), []string{})
 		s.runner.process(t, "a/1").end(runner.Exit{})
 		expect(t, "the end is told", o.heard(), []string{"granted b/1", "exited a/1"})
-		o.attach("a", 1)
+		o.attach("a")
 		expect(t, "and kept", o.heard(), []string{"started a/1", "exited a/1"})
 	})
 }
@@ -220,7 +221,7 @@ func TestKillAllEndsWhatRunsAndWhatIsAboutTo(t *testing.T) {
 	stages(t, 3, func(s *stage) {
 		o := s.owner()
 		for _, task := range []string{"a", "b", "c", "d"} {
-			o.acquire(task, 1)
+			o.acquire(task)
 		}
 		o.start("a", 1)
 		s.runner.slow = make(chan struct{})
@@ -233,20 +234,11 @@ func TestKillAllEndsWhatRunsAndWhatIsAboutTo(t *testing.T) {
 		s.executor.Wait()
 		heard := o.heard()
 		for _, want := range []string{"signaled a/1", "unavailable b/1"} {
-			if !contains(heard, want) {
+			if !slices.Contains(heard, want) {
 				t.Errorf("got %v, want %s", heard, want)
 			}
 		}
 	})
-}
-
-func contains(all []string, one string) bool {
-	for _, s := range all {
-		if s == one {
-			return true
-		}
-	}
-	return false
 }
 
 func TestWhyAnAttemptDidNotStart(t *testing.T) {
@@ -289,13 +281,13 @@ func TestSpecWithoutARunnerIsUnavailable(t *testing.T) {
 func TestPanicInAHandlerKeepsTheTable(t *testing.T) {
 	stages(t, 1, func(s *stage) {
 		o := s.owner()
-		o.acquire("a", 1)
+		o.acquire("a")
 		o.start("a", 1)
-		o.acquire("b", 1)
+		o.acquire("b")
 		o.heard()
 		s.runner.process(t, "a/1").panics = true
 		o.kill("a", 1) // panics
-		o.attach("a", 1)
+		o.attach("a")
 		expect(t, "it runs and its owner is known", o.heard(), []string{"started a/1"})
 		o.kill("a", 1)
 		expect(t, "it ends, and its permit goes on", o.heard(), []string{"granted b/1", "signaled a/1"})

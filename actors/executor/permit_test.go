@@ -32,7 +32,7 @@ func TestNoMoreThanMaxRunningAndFirstComeFirstServed(t *testing.T) {
 		var want, order, running []string
 		for i := range 40 {
 			want = append(want, fmt.Sprint("t", i))
-			o.acquire(want[i], 1)
+			o.acquire(want[i])
 		}
 		expect(t, "waiting", s.executor.Stats().Waiting, int64(37))
 		random := rand.New(rand.NewPCG(1, 2))
@@ -45,7 +45,7 @@ func TestNoMoreThanMaxRunningAndFirstComeFirstServed(t *testing.T) {
 			s.runner.process(t, task+"/1").end(runner.Exit{})
 			synctest.Wait()
 			if random.IntN(2) == 0 { // the permit comes back with the end, not with the forgetting
-				o.forget(task, 1)
+				o.forget(task)
 			}
 		}
 		expect(t, "order", order, want)
@@ -58,15 +58,15 @@ func TestForgettingBeforeTheStartGivesThePermitBack(t *testing.T) {
 	stages(t, 1, func(s *stage) {
 		o := s.owner()
 		for _, task := range []string{"a", "b", "c"} {
-			o.acquire(task, 1)
+			o.acquire(task)
 		}
 		expect(t, "first", o.heard(), []string{"granted a/1"})
-		o.forget("b", 1) // it only waits
+		o.forget("b") // it only waits
 		expect(t, "waiting", s.executor.Stats().Waiting, int64(1))
-		o.forget("a", 1) // it has a permit
+		o.forget("a") // it has a permit
 		expect(t, "next", o.heard(), []string{"granted c/1"})
-		o.forget("a", 1) // said twice: gives nothing back twice
-		o.acquire("d", 1)
+		o.forget("a") // said twice: gives nothing back twice
+		o.acquire("d")
 		expect(t, "no second permit", o.heard(), []string{})
 		expect(t, "waiting", s.executor.Stats().Waiting, int64(1))
 	})
@@ -76,8 +76,8 @@ func TestFailedStartGivesThePermitBack(t *testing.T) {
 	stages(t, 1, func(s *stage) {
 		s.runner.refuse = errors.New("too many files")
 		o := s.owner()
-		o.acquire("a", 1)
-		o.acquire("b", 1)
+		o.acquire("a")
+		o.acquire("b")
 		o.start("a", 1)
 		expect(t, "heard", o.heard(), []string{"granted a/1", "granted b/1", "unavailable a/1"})
 	})
@@ -87,8 +87,8 @@ func TestKilledStartGivesThePermitBack(t *testing.T) {
 	stages(t, 1, func(s *stage) {
 		s.runner.slow = make(chan struct{})
 		o := s.owner()
-		o.acquire("a", 1)
-		o.acquire("b", 1)
+		o.acquire("a")
+		o.acquire("b")
 		o.start("a", 1)
 		o.kill("a", 1)
 		expect(t, "heard", o.heard(), []string{"granted a/1", "granted b/1", "unavailable a/1"})
@@ -99,20 +99,20 @@ func TestKilledStartGivesThePermitBack(t *testing.T) {
 func TestAskingAgainForAPermitTakesNoSecondOne(t *testing.T) {
 	stages(t, 1, func(s *stage) {
 		old, heir, other := s.owner(), s.owner(), s.owner()
-		old.acquire("a", 1)
-		heir.acquire("a", 1)
+		old.acquire("a")
+		heir.acquire("a")
 		expect(t, "heir", heir.heard(), []string{"granted a/1"})
-		other.acquire("b", 1)
-		old.acquire("c", 1)
-		heir.acquire("c", 1)
+		other.acquire("b")
+		old.acquire("c")
+		heir.acquire("c")
 		expect(t, "waiting", s.executor.Stats().Waiting, int64(2))
-		heir.forget("a", 1)
+		heir.forget("a")
 		expect(t, "other", other.heard(), []string{"granted b/1"})
-		other.forget("b", 1)
+		other.forget("b")
 		expect(t, "old", old.heard(), []string{"granted a/1"})
 		expect(t, "heir", heir.heard(), []string{"granted c/1"})
-		heir.forget("c", 1)
-		other.acquire("d", 1)
+		heir.forget("c")
+		other.acquire("d")
 		expect(t, "nothing leaked", other.heard(), []string{"granted d/1"})
 	})
 }
@@ -121,13 +121,13 @@ func TestAskingOverAndOverLeaksNoPermit(t *testing.T) {
 	stages(t, 2, func(s *stage) {
 		o := s.owner()
 		for range 5 {
-			o.acquire("a", 1)
+			o.acquire("a")
 		}
 		o.heard()
-		o.acquire("b", 1)
+		o.acquire("b")
 		expect(t, "b has the second permit", o.heard(), []string{"granted b/1"})
-		o.acquire("c", 1)
-		o.forget("a", 1)
+		o.acquire("c")
+		o.forget("a")
 		expect(t, "c has the first", o.heard(), []string{"granted c/1"})
 	})
 }
@@ -136,17 +136,17 @@ func TestGivingUpOnesPlaceLosesIt(t *testing.T) {
 	stages(t, 1, func(s *stage) {
 		o := s.owner()
 		for _, task := range []string{"a", "b", "c"} {
-			o.acquire(task, 1)
+			o.acquire(task)
 		}
-		o.forget("b", 1)
-		o.acquire("b", 1) // now behind c
+		o.forget("b")
+		o.acquire("b") // now behind c
 		expect(t, "waiting", s.executor.Stats().Waiting, int64(2))
-		o.forget("a", 1)
+		o.forget("a")
 		expect(t, "first c", o.heard(), []string{"granted a/1", "granted c/1"})
-		o.forget("c", 1)
+		o.forget("c")
 		expect(t, "then b", o.heard(), []string{"granted b/1"})
-		o.forget("b", 1)
-		o.acquire("d", 1)
+		o.forget("b")
+		o.acquire("d")
 		expect(t, "and none is leaked", o.heard(), []string{"granted d/1"})
 		expect(t, "waiting", s.executor.Stats().Waiting, int64(0))
 	})

@@ -89,22 +89,22 @@ func (o *owner) say(msg any) {
 	synctest.Wait()
 }
 
-func (o *owner) acquire(task string, n uint32) {
-	o.say(&slotdv1.Acquire{TaskId: task, Attempt: n})
+func (o *owner) acquire(task string) {
+	o.say(&slotdv1.Acquire{TaskId: task, Attempt: 1})
 }
 
 func (o *owner) start(task string, n uint32) {
 	o.say(&slotdv1.StartAttempt{TaskId: task, Attempt: n, Spec: spec()})
 }
 
-func (o *owner) attach(task string, n uint32) {
-	o.say(&slotdv1.AttachAttempt{TaskId: task, Attempt: n})
+func (o *owner) attach(task string) {
+	o.say(&slotdv1.AttachAttempt{TaskId: task, Attempt: 1})
 }
 
 func (o *owner) stop(task string, n uint32) { o.say(&slotdv1.StopAttempt{TaskId: task, Attempt: n}) }
 func (o *owner) kill(task string, n uint32) { o.say(&slotdv1.KillAttempt{TaskId: task, Attempt: n}) }
-func (o *owner) forget(task string, n uint32) {
-	o.say(&slotdv1.ForgetAttempt{TaskId: task, Attempt: n})
+func (o *owner) forget(task string) {
+	o.say(&slotdv1.ForgetAttempt{TaskId: task, Attempt: 1})
 }
 
 // heard lists what the owner was told, one word a message, and forgets it.

@@ -134,7 +134,7 @@ func TestCancelAndDeleteWorkDuringADrain(t *testing.T) {
 		n.executor.Deaf.Store(true)
 		a, b := n.submit("a", drop), n.submit("b", drop)
 		ended := n.submit("c", drop)
-		n.end(ended, 1)
+		n.end(ended)
 		drained := n.send(&slotdv1.Drain{GraceMs: 5000})
 		now := uint64(0)
 		if _, ok := n.ask(&slotdv1.Cancel{TaskId: a, GraceMs: &now}).(*slotdv1.TaskEnded); !ok {

@@ -176,9 +176,9 @@ func (n *node) accepted(answer any) string {
 	return accepted.GetTaskId()
 }
 
-// end lets an attempt end by itself.
-func (n *node) end(id string, attempt uint32) {
-	n.sys.Root.Send(n.runs, &actortest.End{Task: id, Attempt: attempt})
+// end lets the first attempt of a task end by itself.
+func (n *node) end(id string) {
+	n.sys.Root.Send(n.runs, &actortest.End{Task: id, Attempt: 1})
 	synctest.Wait()
 }
 

@@ -197,11 +197,11 @@ func (r *registry) recovered(c actor.Context, msg *recovered) {
 }
 
 func (r *registry) command(c actor.Context, e envelope) {
-	switch r.stage {
-	case recovering:
+	if r.stage == recovering {
 		r.held = append(r.held, e)
 		return
-	case failed:
+	}
+	if r.stage == failed {
 		reply(c, e, messages.Reject(messages.LabelUnavailable,
 			"slotd could not read its store when it started; see its log, and try again after its restart", retryTooMany))
 		return

@@ -47,7 +47,7 @@ func TestIdleSlotLeavesAndIsMadeAgain(t *testing.T) {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			expect(t, "live while it is held", n.live.Load(), 1)
-			n.end(id, 1)
+			n.end(id)
 			time.Sleep(n.deps.Slot.IdleAfter)
 			synctest.Wait()
 			expect(t, "live when it is idle", n.live.Load(), 0)
@@ -156,7 +156,7 @@ func TestUnknownTasks(t *testing.T) {
 func TestCancelAndDeleteOfWhatHasEnded(t *testing.T) {
 	nodes(t, nil, func(t *testing.T, n *node) {
 		id := n.submit("lane", drop)
-		n.end(id, 1)
+		n.end(id)
 		time.Sleep(time.Minute)
 		if _, ok := n.ask(&slotdv1.Cancel{TaskId: id}).(*slotdv1.TaskEnded); !ok {
 			t.Error("cancel not answered")
