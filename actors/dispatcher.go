@@ -13,10 +13,9 @@ import (
 // A mailbox never waits for another: when no kept goroutine is free, a new one is made. What a burst has made goes
 // again, half of it a second.
 type dispatcher struct {
-	work     chan func()
-	trim     chan struct{}
-	done     chan struct{}
+	work     chan func() // nil = end
 	idle     atomic.Int64
+	stopping atomic.Bool
 	shrink   *time.Timer
 	routines sync.WaitGroup
 }
@@ -28,7 +27,7 @@ const (
 )
 
 func newDispatcher() *dispatcher {
-	d := &dispatcher{work: make(chan func()), trim: make(chan struct{}), done: make(chan struct{})}
+	d := &dispatcher{work: make(chan func())}
 	d.shrink = time.AfterFunc(trimEvery, d.release)
 	return d
 }
@@ -46,21 +45,14 @@ func (d *dispatcher) Schedule(mailbox func()) {
 func (d *dispatcher) Throughput() int { return messagesInARow }
 
 func (d *dispatcher) serve(mailbox func()) {
-	for {
+	for mailbox != nil {
 		mailbox()
-		if d.idle.Add(1) > mostIdle {
+		if d.idle.Add(1) > mostIdle || d.stopping.Load() {
 			d.idle.Add(-1)
 			return
 		}
-		select {
-		case mailbox = <-d.work:
-			d.idle.Add(-1)
-		case <-d.trim:
-			d.idle.Add(-1)
-			return
-		case <-d.done:
-			return
-		}
+		mailbox = <-d.work
+		d.idle.Add(-1)
 	}
 }
 
@@ -68,21 +60,30 @@ func (d *dispatcher) serve(mailbox func()) {
 func (d *dispatcher) release() {
 	for range (d.idle.Load() - int64(2*runtime.GOMAXPROCS(0)) + 1) / 2 {
 		select {
-		case d.trim <- struct{}{}:
+		case d.work <- nil:
 		default:
 		}
 	}
 	d.shrink.Reset(trimEvery)
-	select {
-	case <-d.done: // stop may have been before the reset
+	if d.stopping.Load() { // it may have stopped before the reset
 		d.shrink.Stop()
-	default:
 	}
 }
 
 // stop lets the kept goroutines end and waits for them. No mailbox may have anything left to say.
 func (d *dispatcher) stop() {
-	close(d.done)
+	d.stopping.Store(true)
 	d.shrink.Stop()
-	d.routines.Wait()
+	ended := make(chan struct{})
+	go func() {
+		d.routines.Wait()
+		close(ended)
+	}()
+	for {
+		select {
+		case d.work <- nil:
+		case <-ended:
+			return
+		}
+	}
 }

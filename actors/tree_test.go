@@ -1,6 +1,7 @@
 package actors_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"go.uber.org/goleak"
 
 	"slotd/actors"
@@ -185,4 +187,19 @@ func BenchmarkOwnSlots(b *testing.B) {
 	for id := range ids {
 		tree.Catalog().Wait(b.Context(), id, catalog.WantTerminal)
 	}
+}
+
+func TestStopTakesRunningTasksAlongWithoutAlarm(t *testing.T) {
+	var said bytes.Buffer
+	t.Cleanup(func() { // the last one: the node has stopped
+		if said.Len() > 0 {
+			t.Errorf("a stop said:\n%s", said.String())
+		}
+	})
+	tree := start(t, actors.Config{
+		Runners: []runner.Runner{instant{hold: true}},
+		Logger:  hclog.New(&hclog.LoggerOptions{Output: &said, Level: hclog.Warn}),
+	})
+	id := submit(t, tree, command("lane", soltiv1.AdmissionStrategy_ADMISSION_STRATEGY_QUEUE))
+	wait(t, tree, id, catalog.WantRunning)
 }

@@ -54,7 +54,6 @@ type slotActor struct {
 	tenants    map[string]*tenant
 	keys       map[string]*slotdv1.KeyRecord // of admissions in flight
 	refused    map[string]struct{}           // tasks that commits in flight may still name
-	pids       map[string]string             // holders by the id of their actor
 	callers    map[Caller]caller
 	last       Caller
 	received   uint64 // messages from the registry
@@ -62,6 +61,7 @@ type slotActor struct {
 	generation uint64 // of the idle timer
 	retry      *time.Timer
 	stuck      bool // a transition could not be written, and has not been written since
+	stopping   bool
 }
 
 // tenant is what the shell knows of a task that is not terminal.
@@ -101,6 +101,7 @@ func (a *slotActor) Receive(c actor.Context) {
 	case *actor.Started:
 		a.start(c)
 	case *actor.Stopping:
+		a.stopping = true
 		a.release()
 		return
 	case *slotdv1.Submit:
@@ -124,6 +125,9 @@ func (a *slotActor) Receive(c actor.Context) {
 	case store.Committed:
 		a.settle(c, msg)
 	case *actor.Terminated:
+		if a.stopping { // it takes its tasks along
+			return
+		}
 		a.terminated(c, msg)
 	case *recall:
 		a.recall(c, msg.task)
@@ -144,11 +148,10 @@ func (a *slotActor) Receive(c actor.Context) {
 func (a *slotActor) start(c actor.Context) {
 	self, root := c.Self(), c.ActorSystem().Root
 	a.pipeline = store.NewPipeline[Effect](a.commit, func(done store.Committed) { root.Send(self, done) })
-	a.tenants, a.pids, a.callers = make(map[string]*tenant), make(map[string]string), make(map[Caller]caller)
 	var known Resumed
 	for _, r := range a.residents {
 		id := r.Record.GetId()
-		a.tenants[id] = &tenant{record: r.Record, spec: r.Spec}
+		put(&a.tenants, id, &tenant{record: r.Record, spec: r.Spec})
 		switch r.Record.GetRole() {
 		case slotdv1.Role_ROLE_HOLDER:
 			known.Holder = id
@@ -174,14 +177,14 @@ func (a *slotActor) submit(c actor.Context, msg *slotdv1.Submit) {
 		return
 	}
 	id := msg.GetTaskId()
-	a.tenants[id] = &tenant{
+	put(&a.tenants, id, &tenant{
 		spec: msg.GetSpec(),
 		key:  msg.GetIdempotencyKey(),
 		record: &slotdv1.TaskRecord{
 			Id: id, Slot: a.name, CreatedAt: msg.GetAt(), UpdatedAt: msg.GetAt(),
 			Phase: slotdv1.Phase_PHASE_READY, Status: soltiv1.TaskStatus_TASK_STATUS_PENDING,
 		},
-	}
+	})
 	effects := a.core.Step(Submitted{Caller: who, Task: id, Admission: msg.GetSpec().GetAdmission()})
 	if _, admitted := effects[0].(Record); !admitted {
 		delete(a.tenants, id)
@@ -296,16 +299,13 @@ func (a *slotActor) admission(b *store.Batch) (id string, ok bool) {
 // refuse takes back an admission that the store did not keep, and tells all who wait for something it said.
 func (a *slotActor) refuse(c actor.Context, failed store.Committed, id string) {
 	a.deps.Logger.Warn("admission not written", "task_id", id, "slot", a.name, "error", failed.Err)
+	put(&a.refused, id, struct{}{}) // before Drop, which commits what was held back
 	dropped, ready := a.pipeline.Drop(failed)
 	for _, eff := range dropped {
 		if answer, ok := eff.(Answer); ok {
 			a.answer(c, Answer{Caller: answer.Caller, Reply: Unavailable})
 		}
 	}
-	if a.refused == nil {
-		a.refused = make(map[string]struct{})
-	}
-	a.refused[id] = struct{}{}
 	a.step(c, Refused{id})
 	delete(a.keys, a.tenants[id].key)
 	delete(a.tenants, id)
@@ -366,7 +366,6 @@ func (a *slotActor) spawn(c actor.Context, id string) {
 		return
 	}
 	t.pid = c.Spawn(task.Props(a.deps.Task, t.record, t.spec, slices.Clone(t.stops)...))
-	a.pids[t.pid.GetId()] = id
 }
 
 // stop is kept for an actor that has yet to be spawned, or to be made again.
@@ -424,11 +423,16 @@ func (a *slotActor) wake() {
 // shed gives back the memory of busier times.
 func (a *slotActor) shed() {
 	if len(a.tenants)+len(a.callers) == 0 {
-		a.tenants, a.callers, a.keys = make(map[string]*tenant), make(map[Caller]caller), nil
+		a.tenants, a.callers, a.keys = nil, nil, nil
 	}
-	if len(a.pids) == 0 {
-		a.pids = make(map[string]string)
+}
+
+// put is for maps that an idle slot does without.
+func put[K comparable, V any](m *map[K]V, key K, value V) {
+	if *m == nil {
+		*m = make(map[K]V)
 	}
+	(*m)[key] = value
 }
 
 // retire offers to leave memory. The registry declines by sending something.

@@ -23,7 +23,7 @@ func (a *slotActor) caller(c actor.Context, submit bool) Caller {
 		return 0
 	}
 	a.last++
-	a.callers[a.last] = caller{pid: c.Sender(), submit: submit}
+	put(&a.callers, a.last, caller{pid: c.Sender(), submit: submit})
 	return a.last
 }
 

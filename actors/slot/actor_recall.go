@@ -17,17 +17,17 @@ const (
 // terminated: a holder's actor that ends without an outcome has failed, and is made again from the store. Its attempt
 // goes on meanwhile.
 func (a *slotActor) terminated(c actor.Context, msg *actor.Terminated) {
-	id := a.pids[msg.Who.GetId()]
-	delete(a.pids, msg.Who.GetId())
+	if a.core.holder == nil {
+		return
+	}
+	id := a.core.holder.task
 	t := a.tenants[id]
-	if t == nil {
+	if t.pid == nil || !t.pid.Equal(msg.Who) { // a former holder's, let go
 		return
 	}
 	t.pid = nil
-	if t.outcome == nil {
-		a.deps.Logger.Error("task actor failed, rebuilding it", "task_id", id, "slot", a.name)
-		a.step(c, Died{id})
-	}
+	a.deps.Logger.Error("task actor failed, rebuilding it", "task_id", id, "slot", a.name)
+	a.step(c, Died{id})
 }
 
 func (a *slotActor) recallLater(c actor.Context, id string) {

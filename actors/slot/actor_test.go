@@ -161,9 +161,9 @@ func (l *lane) stored(want ...string) {
 func (l *lane) forgotten() {
 	l.t.Helper()
 	l.look(func(a *slotActor) {
-		if n := len(a.tenants) + len(a.callers) + len(a.keys) + len(a.refused) + len(a.pids); n > 0 || a.core.Phase() != Idle {
-			l.t.Errorf("%v slot remembers tenants %v, callers %v, keys %v, refused %v, actors %v",
-				a.core.Phase(), a.tenants, a.callers, a.keys, a.refused, a.pids)
+		if n := len(a.tenants) + len(a.callers) + len(a.keys) + len(a.refused); n > 0 || a.core.Phase() != Idle {
+			l.t.Errorf("%v slot remembers tenants %v, callers %v, keys %v, refused %v",
+				a.core.Phase(), a.tenants, a.callers, a.keys, a.refused)
 		}
 	})
 	if n := l.executor.Remembered(); n > 0 {
