@@ -93,7 +93,7 @@ func TestRunExhaustedByTimeoutsAsksForTheLastRun(t *testing.T) {
 }
 
 func TestRunTakesALogThatEndedEarlyUpAgain(t *testing.T) {
-	var opened, asked atomic.Int32
+	var opened atomic.Int32
 	r := submitted(t, nil, func(w http.ResponseWriter, r *http.Request) {
 		if opened.Add(1) == 1 {
 			frames(line("stdout", "one"))(w, r)
@@ -106,7 +106,7 @@ func TestRunTakesALogThatEndedEarlyUpAgain(t *testing.T) {
 	})
 	r["GET /api/v1/tasks/"+idA] = func(w http.ResponseWriter, r *http.Request) {
 		status := &soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_RUNNING}
-		if asked.Add(1) > 1 {
+		if opened.Load() > 1 {
 			status = succeeded()
 		}
 		jsonAnswer(t, &soltiv1.GetTaskStatusResponse{Task: taskIn(idA, status)})(w, r)
@@ -114,6 +114,28 @@ func TestRunTakesALogThatEndedEarlyUpAgain(t *testing.T) {
 	w := daemon(t, r)
 	if code := w.run(t, "run", "--", "true"); code != 0 || w.out.String() != "one\ntwo\n" {
 		t.Errorf("exit %d, got %q, said %q", code, w.out.String(), w.talk.String())
+	}
+}
+
+func TestRunKnowsAnOutcomeThatCannotBeAskedForAnyMore(t *testing.T) {
+	for name, gone := range map[string]http.HandlerFunc{
+		"the task was removed": refuse(404, "TaskNotFound", "gone"),
+		"the daemon is broken": refuse(500, "Internal", "broken"),
+	} {
+		var asked atomic.Int32
+		r := submitted(t, nil, frames(line("stdout", "one")))
+		r["GET /api/v1/tasks/"+idA] = func(w http.ResponseWriter, r *http.Request) {
+			// Whoever waits beside the log is told; who asks when the log has ended comes too late.
+			if r.URL.Query().Get("wait") == "60000ms" && asked.Add(1) == 1 {
+				jsonAnswer(t, &soltiv1.GetTaskStatusResponse{Task: taskIn(idA, canceled())})(w, r)
+				return
+			}
+			gone(w, r)
+		}
+		w := daemon(t, r)
+		if code := w.run(t, "run", "--", "true"); code != exitCanceled || w.out.String() != "one\n" {
+			t.Errorf("%s: exit %d, got %q, said %q", name, code, w.out.String(), w.talk.String())
+		}
 	}
 }
 

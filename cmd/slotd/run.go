@@ -165,9 +165,21 @@ const (
 
 // follow writes the task's output until it is terminal. Output that cannot be written cancels the task: nobody is left
 // to read it.
+//
+// The outcome is waited for from the beginning, beside the output: where the task is removed, or the daemon stops, it
+// cannot be asked for a moment after it was told.
 func (r *running) follow(ctx context.Context, id string) (*soltiv1.TaskData, error) {
 	reading, unwritten := context.WithCancelCause(ctx)
+	var witness sync.WaitGroup
+	defer witness.Wait()
 	defer unwritten(nil)
+	ended := make(chan *soltiv1.TaskData, 1)
+	witness.Go(func() {
+		defer close(ended)
+		if task, err := r.client.Wait(reading, id, client.Terminal); err == nil {
+			ended <- task
+		}
+	})
 	s := newSink(r.app, unwritten)
 	opt := client.LogOptions{Tail: client.TailAll, Follow: true}
 	for {
@@ -176,11 +188,11 @@ func (r *running) follow(ctx context.Context, id string) (*soltiv1.TaskData, err
 			return r.unread(ctx, id, written)
 		}
 		if err != nil {
-			return nil, r.lost(id, err)
+			return r.lost(ctx, id, ended, err)
 		}
 		task, err := r.client.GetWait(ctx, id, client.Terminal, settleTime)
 		if err != nil {
-			return nil, r.lost(id, err)
+			return r.lost(ctx, id, ended, err)
 		}
 		if task.GetStatus().GetTerminal() {
 			return task, nil
@@ -218,12 +230,22 @@ func (r *running) unread(ctx context.Context, id string, written error) (*soltiv
 	return nil, errors.Join(fmt.Errorf("write the task's output: %w; it was canceled", written), err)
 }
 
-// lost says what became of a task that cannot be followed any further.
-func (r *running) lost(id string, err error) error {
-	if client.NotFound(err) {
-		return fmt.Errorf("%s: was removed before its outcome could be read", id)
+// lost returns the outcome of a task that cannot be asked for any more, if it was told before, and otherwise says why
+// the task cannot be followed.
+func (r *running) lost(ctx context.Context, id string, ended <-chan *soltiv1.TaskData, err error) (*soltiv1.TaskData, error) {
+	if ctx.Err() == nil {
+		select {
+		case task := <-ended:
+			if task != nil {
+				return task, nil
+			}
+		case <-time.After(settleTime):
+		}
 	}
-	return fmt.Errorf("lost %s: %w", id, err)
+	if client.NotFound(err) {
+		return nil, fmt.Errorf("%s: was removed before its outcome could be read", id)
+	}
+	return nil, fmt.Errorf("lost %s: %w", id, err)
 }
 
 // end exits as the task did.
