@@ -39,19 +39,28 @@ func (s endless) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor
 	supervisor.RestartChildren(child)
 }
 
-// tracePanics logs a panic with its stack, which the runtime does not, and lets it go on to the supervisor.
-func tracePanics(logger hclog.Logger) actor.ReceiverMiddleware {
-	return func(next actor.ReceiverFunc) actor.ReceiverFunc {
-		return func(c actor.ReceiverContext, envelope *actor.MessageEnvelope) {
-			defer func() {
-				if cause := recover(); cause != nil {
-					logger.Error("actor panicked", "actor", c.Self().GetId(), "message", fmt.Sprintf("%T", envelope.Message),
-						"cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
-					panic(cause)
-				}
-			}()
-			next(c, envelope)
-		}
+// traced logs a panic of an actor with its stack, which the runtime does not, and lets it go on to the supervisor. It
+// wraps the actor because a middleware of the runtime would cost an allocation for each message.
+type traced struct {
+	actor.Actor
+
+	logger hclog.Logger
+}
+
+// Receive implements actor.Actor.
+func (t *traced) Receive(c actor.Context) {
+	defer t.trace(c)
+	t.Actor.Receive(c)
+}
+
+// Unwrap returns the actor itself.
+func (t *traced) Unwrap() actor.Actor { return t.Actor }
+
+func (t *traced) trace(c actor.Context) {
+	if cause := recover(); cause != nil {
+		t.logger.Error("actor panicked", "actor", c.Self().GetId(), "message", fmt.Sprintf("%T", c.Message()),
+			"cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
+		panic(cause)
 	}
 }
 

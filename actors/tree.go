@@ -151,16 +151,15 @@ func start(cfg Config, options ...actor.PropsOption) (*Tree, error) {
 		Node: t.cfg.Node, Router: t.router, Output: output{t.cfg.Logs}, MaxRunning: t.cfg.MaxRunning, Logger: logger,
 	})
 	t.dispatcher = newDispatcher()
-	options = append([]actor.PropsOption{
-		actor.WithReceiverMiddleware(tracePanics(logger)), actor.WithDispatcher(t.dispatcher),
-	}, options...)
+	options = append([]actor.PropsOption{actor.WithDispatcher(t.dispatcher)}, options...)
 	top := func(strategy actor.SupervisorStrategy) []actor.PropsOption {
 		return append(slices.Clone(options), actor.WithGuardian(strategy))
 	}
-	t.executorPID = t.system.Root.SpawnPrefix(t.executor.Props(top(resumeOnPanic)...), "executor")
+	t.executorPID = t.system.Root.SpawnPrefix(actor.PropsFromProducer(
+		func() actor.Actor { return t.trace(t.executor) }, top(resumeOnPanic)...), "executor")
 	t.registryPID = t.system.Root.SpawnPrefix(registry.Props(t.registryDeps(options), top(restartOnPanic)...), "registry")
 	t.retentionPID = t.system.Root.SpawnPrefix(actor.PropsFromProducer(
-		func() actor.Actor { return &retention{tree: t} }, top(restartOnPanic)...), "retention")
+		func() actor.Actor { return t.trace(&retention{tree: t}) }, top(restartOnPanic)...), "retention")
 	return t, nil
 }
 
@@ -179,6 +178,7 @@ func (t *Tree) registryDeps(options []actor.PropsOption) *registry.Deps {
 		Ready:    t.becomeReady,
 		Go:       t.goRoutine,
 		Strategy: stopOnPanic,
+		Wrap:     t.trace,
 		MaxTasks: t.cfg.MaxTasks,
 		Logger:   t.cfg.Logger,
 		Slot: &slot.Deps{
@@ -188,6 +188,7 @@ func (t *Tree) registryDeps(options []actor.PropsOption) *registry.Deps {
 			Executor:   t.executorPID,
 			Strategy:   stopOnPanic,
 			Options:    options,
+			Wrap:       t.trace,
 			QueueLimit: t.cfg.SlotQueue,
 			IdleAfter:  t.cfg.IdleAfter,
 			KeyTTL:     KeyTTL,
@@ -196,6 +197,7 @@ func (t *Tree) registryDeps(options []actor.PropsOption) *registry.Deps {
 				Commit:   t.ledger.Commit,
 				Executor: t.executorPID,
 				Options:  options,
+				Wrap:     t.trace,
 				Node:     t.cfg.Node,
 				Permits:  t.cfg.MaxRunning > 0,
 				Logger:   t.cfg.Logger,
@@ -203,6 +205,8 @@ func (t *Tree) registryDeps(options []actor.PropsOption) *registry.Deps {
 		},
 	}
 }
+
+func (t *Tree) trace(a actor.Actor) actor.Actor { return &traced{a, t.cfg.Logger} }
 
 // Registry takes commands: Submit, Cancel, Delete, PurgeSlot of package slotdv1.
 func (t *Tree) Registry() *actor.PID { return t.registryPID }

@@ -39,13 +39,24 @@ func (f *Faults) Hits() int {
 // Middleware implements actor.ReceiverMiddleware.
 func (f *Faults) Middleware(next actor.ReceiverFunc) actor.ReceiverFunc {
 	return func(c actor.ReceiverContext, envelope *actor.MessageEnvelope) {
-		hit, late := f.due(fmt.Sprintf("%T", c.Actor()), fmt.Sprintf("%T", envelope.Message))
+		hit, late := f.due(fmt.Sprintf("%T", unwrapped(c.Actor())), fmt.Sprintf("%T", envelope.Message))
 		if !hit || late {
 			next(c, envelope)
 		}
 		if hit {
 			panic(fmt.Sprintf("a fault at %T", envelope.Message))
 		}
+	}
+}
+
+// unwrapped is the actor itself, without what a node puts around it.
+func unwrapped(a actor.Actor) actor.Actor {
+	for {
+		outer, ok := a.(interface{ Unwrap() actor.Actor })
+		if !ok {
+			return a
+		}
+		a = outer.Unwrap()
 	}
 }
 

@@ -53,14 +53,10 @@ type Executor struct {
 	running, waits, started atomic.Int64
 }
 
-// New makes an executor; Props makes its actor.
+// New makes an executor, which is the one actor of its table. The table outlives a panic of a handler: spawn it with a
+// producer that returns it again, and a strategy that resumes.
 func New(cfg Config) *Executor {
 	return &Executor{cfg: cfg, attempts: make(map[key]*attempt), waiting: make(map[key]*waiting)}
-}
-
-// Props makes the one actor of this executor. The table outlives the actor: after a panic it goes on where it was.
-func (e *Executor) Props(opts ...actor.PropsOption) *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return e }, opts...)
 }
 
 // Wait returns when no goroutine of an attempt is left.

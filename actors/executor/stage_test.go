@@ -46,7 +46,7 @@ func stages(t *testing.T, maxRunning int, body func(s *stage)) {
 			Node: "local", Router: runner.NewRouter(chosen), Output: s.output, MaxRunning: maxRunning,
 			Logger: hclog.NewNullLogger(),
 		})
-		s.pid = sys.Root.SpawnPrefix(s.executor.Props(actor.WithGuardian(resume{})), "executor")
+		s.pid = sys.Root.SpawnPrefix(actor.PropsFromProducer(func() actor.Actor { return s.executor }, actor.WithGuardian(resume{})), "executor")
 		body(s)
 		sys.Root.Send(s.pid, executor.KillAll())
 		synctest.Wait()

@@ -53,7 +53,8 @@ type Deps struct {
 
 	Slot     *slot.Deps // Registry is set by the registry itself
 	Strategy actor.SupervisorStrategy
-	MaxTasks int // not terminal
+	Wrap     func(actor.Actor) actor.Actor // around the registry; nil = nothing
+	MaxTasks int                           // not terminal
 	Logger   hclog.Logger
 }
 
@@ -68,7 +69,11 @@ func Props(deps *Deps, opts ...actor.PropsOption) *actor.Props {
 	opts = append(opts, actor.WithSupervisor(deps.Strategy))
 	ending := new(drainage)
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &registry{deps: deps, drainage: ending, cancel: func() {}}
+		r := &registry{deps: deps, drainage: ending, cancel: func() {}}
+		if deps.Wrap != nil {
+			return deps.Wrap(r)
+		}
+		return r
 	}, opts...)
 }
 

@@ -22,8 +22,9 @@ type Deps struct {
 	Executor   *actor.PID
 	Registry   *actor.PID
 	Task       *task.Deps
-	Strategy   actor.SupervisorStrategy // for task actors
-	Options    []actor.PropsOption      // for slot actors
+	Strategy   actor.SupervisorStrategy      // for task actors
+	Options    []actor.PropsOption           // for slot actors
+	Wrap       func(actor.Actor) actor.Actor // around slot actors; nil = nothing
 	QueueLimit int
 	IdleAfter  time.Duration // how long an idle slot stays in memory
 	KeyTTL     time.Duration // how long an idempotency key is remembered
@@ -39,7 +40,11 @@ type Resident struct {
 // Props makes the actor of a slot from what the store knows of it, in id order.
 func Props(deps *Deps, name string, residents []Resident) *actor.Props {
 	props := actor.PropsFromProducer(func() actor.Actor {
-		return &slotActor{deps: deps, name: name, core: New(deps.QueueLimit), residents: residents}
+		a := &slotActor{deps: deps, name: name, core: New(deps.QueueLimit), residents: residents}
+		if deps.Wrap != nil {
+			return deps.Wrap(a)
+		}
+		return a
 	}, actor.WithSupervisor(deps.Strategy))
 	return props.Configure(deps.Options...)
 }

@@ -18,8 +18,9 @@ type Deps struct {
 	Commit   func(*store.Batch, func(error))
 	Executor *actor.PID
 	Node     string
-	Permits  bool                // the node limits how many attempts run at a time
-	Options  []actor.PropsOption // for task actors
+	Permits  bool                          // the node limits how many attempts run at a time
+	Options  []actor.PropsOption           // for task actors
+	Wrap     func(actor.Actor) actor.Actor // around task actors; nil = nothing
 	Logger   hclog.Logger
 }
 
@@ -30,7 +31,11 @@ const RetryCommit = 250 * time.Millisecond
 // end before it ever ran starts nothing. Its parent is the task's slot, which it sends TaskFinished once.
 func Props(deps *Deps, record *slotdv1.TaskRecord, spec *soltiv1.CreateSpec, stops ...*slotdv1.StopTask) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		return &taskActor{deps: deps, record: record, stops: stops, core: New(spec, StateOf(record), seed(record.GetId()))}
+		a := &taskActor{deps: deps, record: record, stops: stops, core: New(spec, StateOf(record), seed(record.GetId()))}
+		if deps.Wrap != nil {
+			return deps.Wrap(a)
+		}
+		return a
 	}, deps.Options...)
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"syscall"
 
@@ -21,6 +22,7 @@ import (
 var errMissed = errors.New("figures miss their promise")
 
 func main() {
+	debug.SetGCPercent(200) // as the slotd program does, for floors and slotd alike
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := run(ctx, os.Args[1:])
