@@ -13,8 +13,7 @@ import (
 // for a bad event id, and io.EOF when q.After is the last event of a terminal task.
 func (t *Tree) OpenLog(ctx context.Context, id string, q messages.LogQuery) (*logs.Cursor, error) {
 	if _, ok := t.lookup(id); !ok {
-		return nil, &messages.RejectionError{Rejection: messages.Reject(messages.LabelTaskNotFound, fmt.Sprintf(
-			"no task %q here; it may have been deleted, or its retention is over", id), 0)}
+		return nil, &messages.RejectionError{Rejection: messages.TaskNotFound(id)}
 	}
 	cursor, err := t.cfg.Logs.Open(ctx, id, q, logged{t, id})
 	if err != nil {

@@ -171,7 +171,12 @@ func BenchmarkOwnSlots(b *testing.B) {
 					b.Error(err)
 					return
 				}
-				ids <- answer.(*slotdv1.Submitted).GetTaskId()
+				accepted, ok := answer.(*slotdv1.Submitted)
+				if !ok {
+					b.Errorf("got %v, want Submitted", answer)
+					return
+				}
+				ids <- accepted.GetTaskId()
 			}
 			futures = futures[:0]
 		}

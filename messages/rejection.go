@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"strconv"
 	"time"
 
 	slotdv1 "slotd/messages/slotd/v1"
@@ -38,6 +39,17 @@ func (e *RejectionError) Error() string {
 // RetryAfter is how long a client should wait before it tries again; 0 = waiting makes no difference.
 func (e *RejectionError) RetryAfter() time.Duration {
 	return millis(e.Rejection.GetRetryAfterMs())
+}
+
+// TaskNotFound is the refusal of whatever is asked of a task that is not here.
+func TaskNotFound(id string) *slotdv1.Rejection {
+	const most = 64 // bytes of the id that are repeated; a real one is shorter
+	shown := strconv.QuoteToASCII(id[:min(len(id), most)])
+	if len(id) > most {
+		shown += "…"
+	}
+	return Reject(LabelTaskNotFound, "there is no task "+shown+
+		": it was deleted, its retention is over, or the id is wrong; list the tasks to see what is kept", 0)
 }
 
 // Reject makes a refusal: one of the labels, a sentence that says what, why and what to do, and how long to wait before

@@ -13,8 +13,7 @@ import (
 // error is the store's.
 func (c *Catalog) Runs(ctx context.Context, id string) ([]*soltiv1.TaskRunInfo, error) {
 	if _, _, ok := c.SlotOf(id); !ok {
-		return nil, &messages.RejectionError{Rejection: messages.Reject(messages.LabelTaskNotFound,
-			fmt.Sprintf("no task %s is known here; it may have been purged, list the tasks to see what is kept", id), 0)}
+		return nil, &messages.RejectionError{Rejection: messages.TaskNotFound(id)}
 	}
 	recs, err := c.runs(ctx, id)
 	if err != nil {

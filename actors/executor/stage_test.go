@@ -102,7 +102,9 @@ func (o *owner) attach(task string) {
 }
 
 func (o *owner) stop(task string, n uint32) { o.say(&slotdv1.StopAttempt{TaskId: task, Attempt: n}) }
+
 func (o *owner) kill(task string, n uint32) { o.say(&slotdv1.KillAttempt{TaskId: task, Attempt: n}) }
+
 func (o *owner) forget(task string) {
 	o.say(&slotdv1.ForgetAttempt{TaskId: task, Attempt: 1})
 }

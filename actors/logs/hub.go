@@ -173,7 +173,7 @@ func (h *hub) fetch(at uint64, f *filter, r *reader) (catch, error) {
 	for from := at; ; {
 		h.mu.Lock()
 		switch {
-		case h.removed:
+		case h.removed && len(h.ring.from(from)) == 0: // who is near gets what memory still has
 			h.mu.Unlock()
 			return catch{}, io.EOF
 		case from >= h.next && from > at:

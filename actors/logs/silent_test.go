@@ -230,3 +230,19 @@ func TestARunningSilentTaskIsSmall(t *testing.T) {
 		}
 	}
 }
+
+// A task that is deleted while it runs says its last words while it is being stopped.
+func TestAFollowerOfADeletedTaskGetsItsEnd(t *testing.T) {
+	h := newHouse(t)
+	h.begin(1)
+	c := h.cursor(query(live))
+	defer c.Close()
+	want(t, c, "start 1")
+	h.print(1, stdout, "bye")
+	h.end(1, 0)
+	h.close()
+	h.logs.Remove(taskID)
+	if got := short(drain(t, c)); got != "bye, finish 1" {
+		t.Errorf("after the deletion: %q", got)
+	}
+}

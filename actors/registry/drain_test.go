@@ -153,7 +153,7 @@ func TestCancelAndDeleteWorkDuringADrain(t *testing.T) {
 
 func TestDrainOfAnEmptyNodeAnswersAtOnce(t *testing.T) {
 	nodes(t, nil, func(t *testing.T, n *node) {
-		<-n.ready
+		n.awaitReady()
 		began := time.Now()
 		n.ask(&slotdv1.Drain{GraceMs: 5000})
 		expect(t, "took", time.Since(began), 0)

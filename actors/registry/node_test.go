@@ -246,3 +246,11 @@ func (n *node) starts(id string) int {
 	log := n.executor.Log()
 	return len(slices.DeleteFunc(log, func(line string) bool { return line != "start "+id+"/1" }))
 }
+
+// awaitReady returns when recovery is through.
+func (n *node) awaitReady() {
+	n.t.Helper()
+	if err := <-n.ready; err != nil {
+		n.t.Fatal(err)
+	}
+}

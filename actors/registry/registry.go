@@ -146,8 +146,14 @@ func (r *registry) Receive(c actor.Context) {
 		r.names = nil // slots that go now have not failed
 	case *recovered:
 		r.recovered(c, msg)
-	case *slotdv1.Submit, *slotdv1.Cancel, *slotdv1.Delete, *slotdv1.PurgeSlot:
-		r.command(c, envelope{msg.(proto.Message), c.Sender()})
+	case *slotdv1.Submit:
+		r.command(c, envelope{msg, c.Sender()})
+	case *slotdv1.Cancel:
+		r.command(c, envelope{msg, c.Sender()})
+	case *slotdv1.Delete:
+		r.command(c, envelope{msg, c.Sender()})
+	case *slotdv1.PurgeSlot:
+		r.command(c, envelope{msg, c.Sender()})
 	case *slotdv1.Drain:
 		r.drain(c, msg)
 	case *slotdv1.Retire:
@@ -261,8 +267,7 @@ func (r *registry) known(msg *slotdv1.Submit, now time.Time) bool {
 func (r *registry) cancelTask(c actor.Context, e envelope, msg *slotdv1.Cancel) {
 	task, ok := r.deps.Lookup(msg.GetTaskId())
 	if !ok {
-		reply(c, e, messages.Reject(messages.LabelTaskNotFound, fmt.Sprintf(
-			"no task %q here; it may have been deleted, or its retention is over", msg.GetTaskId()), 0))
+		reply(c, e, messages.TaskNotFound(msg.GetTaskId()))
 		return
 	}
 	r.forward(c, task.GetSlot(), e)
@@ -376,8 +381,8 @@ func (r *registry) terminated(c actor.Context, msg *actor.Terminated) {
 	}
 	delete(r.names, msg.Who.GetId())
 	l := r.lanes[name]
-	r.pending -= l.open - submissions(l.held) // their answers died with the slot
-	l.pid, l.open = nil, submissions(l.held)
+	r.pending -= l.open // their answers died with the slot
+	l.pid, l.open = nil, 0
 	wait := min(rebuildDelay<<min(l.deaths, 16), maxRebuildDelay)
 	l.deaths++
 	r.deps.Logger.Error("slot actor failed, rebuilding it", "slot", name, "after", wait)
@@ -407,16 +412,6 @@ const (
 	rebuildDelay    = 50 * time.Millisecond
 	maxRebuildDelay = 30 * time.Second
 )
-
-func submissions(held []envelope) int {
-	n := 0
-	for _, e := range held {
-		if _, ok := e.message.(*slotdv1.Submit); ok {
-			n++
-		}
-	}
-	return n
-}
 
 func reply(c actor.Context, e envelope, msg proto.Message) {
 	if e.sender != nil {

@@ -59,7 +59,7 @@ func TestIdleSlotLeavesAndIsMadeAgain(t *testing.T) {
 
 func TestNeverMoreThanMaxTasks(t *testing.T) {
 	nodes(t, func(n *node) { n.deps.MaxTasks = 10 }, func(t *testing.T, n *node) {
-		<-n.ready
+		n.awaitReady()
 		n.gate.Hold()
 		var answers []*actor.Future
 		for i := range 30 {

@@ -47,7 +47,9 @@ var edges = map[Phase][]Phase{
 // Caller names whoever waits for an answer; the shell makes the numbers. 0 = nobody.
 type Caller uint64
 
-// Event is what happened.
+// What happened.
+//
+//nolint:revive // the comment is the group's
 type (
 	Event   interface{ event() }
 	Resumed struct { // the actor (re)started, with whatever the store knew
@@ -78,7 +80,9 @@ type (
 	Died struct{ Task string } // the holder's actor ended without an outcome
 )
 
-// Effect is what must be done; the effects of one step come in order.
+// What must be done, in order.
+//
+//nolint:revive // the comment is the group's
 type (
 	Effect interface{ effect() }
 	// Record is one task's change of place.

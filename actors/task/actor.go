@@ -97,11 +97,12 @@ func (a *taskActor) start(c actor.Context) {
 
 func (a *taskActor) step(c actor.Context, ev Event) {
 	before := a.core.State().Phase
-	a.perform(c, a.core.Step(time.Now(), ev))
+	effects := a.core.Step(time.Now(), ev)
 	if after := a.core.State().Phase; after != before {
 		a.deps.Logger.Debug("phase changed", "task_id", a.record.GetId(), "slot", a.record.GetSlot(),
 			"attempt", a.core.State().Attempt, "phase", after)
 	}
+	a.perform(c, effects)
 }
 
 // perform does at once what may be done at once, and leaves to the pipeline what must wait for the record before it.

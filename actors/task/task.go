@@ -62,8 +62,10 @@ const (
 
 func (t Timer) String() string { return [...]string{"deadline", "grace", "backoff"}[t] }
 
-// Event is what happened. Everything late names its attempt: an exit, a permit or a timer can outlive the attempt it belongs
+// What happened. Everything late names its attempt: an exit, a permit or a timer can outlive the attempt it belongs
 // to, and its word then counts for nothing.
+//
+//nolint:revive // the comment is the group's
 type (
 	Event   interface{ event() }
 	Resumed struct{}                 // the actor (re)started, with whatever the store knew
@@ -86,7 +88,9 @@ type (
 	}
 )
 
-// Effect is what must be done; the effects of one step come in order.
+// What must be done, in order.
+//
+//nolint:revive // the comment is the group's
 type (
 	Effect interface{ effect() }
 	Record struct { // make the state durable, and the run when there is one

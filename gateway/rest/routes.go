@@ -103,6 +103,5 @@ func shortPath(c *gin.Context) string {
 }
 
 func notFound(id string) error {
-	return &messages.RejectionError{Rejection: messages.Reject(messages.LabelTaskNotFound,
-		fmt.Sprintf("there is no task %s; it was deleted, its retention has ended, or the id is wrong (see GET /api/v1/tasks)", quoted(id)), 0)}
+	return &messages.RejectionError{Rejection: messages.TaskNotFound(id)}
 }
