@@ -236,6 +236,7 @@ func TestLogsRefuseALineWithoutEnd(t *testing.T) {
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
 		_, _ = io.WriteString(w, "data: "+strings.Repeat("x", 1<<20)) // the client hangs up in the midst of it
+		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	})
 	if _, err := read(t, c, client.LogOptions{}); err == nil || !strings.Contains(err.Error(), "longer than") || calls.Load() != 1 {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -62,8 +63,10 @@ func TestAttemptsInheritNothingElse(t *testing.T) {
 		t.Errorf("descriptors %v", fds)
 	}
 	for _, mask := range got[3:5] {
-		if strings.Trim(strings.Fields(mask)[1], "0") != "" {
-			t.Errorf("%s: signals are held back from tasks", mask)
+		const libc = 1<<31 | 1<<32 // 32 and 33 are the C library's own; a program that glibc has spawned ignores them
+		held, err := strconv.ParseUint(strings.Fields(mask)[1], 16, 64)
+		if err != nil || held&^libc != 0 {
+			t.Errorf("%s, %v: signals are held back from tasks", mask, err)
 		}
 	}
 	if strings.TrimSpace(got[5]) != "?" {
