@@ -78,7 +78,7 @@ var mayImport = []layer{
 
 // mustNotImport are libraries that stop at a layer.
 var mustNotImport = []struct {
-	room, library, why string
+	room, dependency, why string
 }{
 	{"messages", "github.com/asynkron/protoactor-go", "the messages outlive the runtime"},
 	{"messages", "github.com/gin-gonic/gin", "HTTP stops at the gateway"},
@@ -99,7 +99,7 @@ func TestImportsFollowTheArrows(t *testing.T) {
 				t.Errorf("%s must not import %s", u.ImportPath, imported)
 			}
 			for _, rule := range mustNotImport {
-				if within(u.room(), rule.room) && within(imported, rule.library) {
+				if within(u.room(), rule.room) && within(imported, rule.dependency) {
 					t.Errorf("%s must not import %s: %s", u.ImportPath, imported, rule.why)
 				}
 			}
