@@ -17,6 +17,7 @@ import (
 type forest struct {
 	self     stat
 	branches map[int]*branch            // by the pid of the leader, which is not reaped before the branch is removed
+	leaving  map[int]uint64             // leaders of removed branches that are not reaped yet: pid and start
 	members  map[*branch]map[int]uint64 // as last counted, with start times; dead ones that wait for their parent included
 	sight    sight
 	log      hclog.Logger
@@ -35,7 +36,7 @@ const (
 )
 
 func newForest(self stat, log hclog.Logger) *forest {
-	return &forest{self: self, log: log, branches: make(map[int]*branch), members: make(map[*branch]map[int]uint64)}
+	return &forest{self: self, log: log, branches: make(map[int]*branch), members: make(map[*branch]map[int]uint64), leaving: make(map[int]uint64)}
 }
 
 // add puts the branch of a fresh child into the forest.
@@ -48,10 +49,11 @@ func (f *forest) add(b *branch, pid int) {
 	f.branches[pid] = b
 }
 
-// remove forgets a branch that is dead.
+// remove forgets a branch that is dead. Its leader stays known until it has been reaped: it is nobody's orphan.
 func (f *forest) remove(b *branch) {
 	delete(f.branches, b.leader.pid)
 	delete(f.members, b)
+	f.leaving[b.leader.pid] = b.leader.start
 }
 
 // signal sends sigs to every process of the branch, the leader included.
@@ -140,6 +142,9 @@ func (f *forest) ownerOf(pid int) *branch {
 	f.owner[pid] = nil // also ends a walk in a circle, which an inconsistent table may hold
 	s, ok := f.table[pid]
 	if !ok || pid == f.self.pid || !f.descends(pid) {
+		return nil
+	}
+	if start, leaving := f.leaving[pid]; leaving && start == s.start {
 		return nil
 	}
 	b := f.identify(s)

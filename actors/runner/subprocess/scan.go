@@ -181,5 +181,7 @@ func (b *branch) settle() {
 	}
 }
 
-// release has nothing to do: the orphans were reaped as they were counted.
-func (b *branch) release() {}
+// release forgets the leader, which has been reaped. The orphans were reaped as they were counted.
+func (b *branch) release() {
+	b.scan.do(false, func(f *forest) { delete(f.leaving, b.leader.pid) })
+}
