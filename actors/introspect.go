@@ -6,6 +6,7 @@ import (
 	"runtime/metrics"
 	"time"
 
+	"slotd/actors/store"
 	slotdv1 "slotd/messages/slotd/v1"
 )
 
@@ -32,9 +33,7 @@ func (t *Tree) Introspect() *slotdv1.IntrospectResponse {
 		Goroutines:      uint64(runtime.NumGoroutine()),
 		HeapBytes:       heapBytes(),
 		OpenFds:         openFiles(),
-		Store: &slotdv1.StoreView{
-			Kind: kept.Kind, Writable: kept.Writable, Commits: kept.Commits, Records: kept.Records,
-		},
+		Store:           storeView(kept),
 		Logs: &slotdv1.LogsView{
 			Hubs: uint64(logged.Hubs), Subscribers: uint64(logged.Subscribers),
 			Bytes: uint64(logged.Bytes), Segments: uint64(logged.Segments),
@@ -52,6 +51,17 @@ func (t *Tree) Introspect() *slotdv1.IntrospectResponse {
 		view.Runners = append(view.Runners, &slotdv1.RunnerView{
 			Name: info.Name, Kind: info.Kind, Labels: info.Labels, Tree: info.Tree, Limits: info.Limits,
 		})
+	}
+	return view
+}
+
+func storeView(s store.Stats) *slotdv1.StoreView {
+	view := &slotdv1.StoreView{
+		Kind: s.Kind, Writable: s.Writable, Commits: s.Commits, Records: s.Records,
+		Bytes: uint64(max(0, s.Bytes)), OldestCommitMs: uint64(max(0, s.Oldest.Milliseconds())),
+	}
+	if s.Problem != nil {
+		view.Problem = s.Problem.Error()
 	}
 	return view
 }

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/hashicorp/go-hclog"
+
+	"slotd/actors/failpoint"
 )
 
 // Every supervision strategy of slotd is here. A panic is a bug, never a failed attempt: restarts of attempts are the
@@ -50,6 +53,11 @@ type traced struct {
 // Receive implements actor.Actor.
 func (t *traced) Receive(c actor.Context) {
 	defer t.trace(c)
+	if failpoint.Enabled {
+		name := fmt.Sprintf("%T/%T", t.Actor, c.Message())
+		failpoint.Hit("actor/" + strings.ReplaceAll(name, "*", ""))
+		defer failpoint.Hit("actor-after/" + strings.ReplaceAll(name, "*", ""))
+	}
 	t.Actor.Receive(c)
 }
 

@@ -18,6 +18,7 @@ package store
 import (
 	"context"
 	"errors"
+	"time"
 
 	slotdv1 "slotd/messages/slotd/v1"
 )
@@ -89,6 +90,9 @@ type Entry struct {
 type Stats struct {
 	Kind     string // memory, pebble, etcd
 	Writable bool
+	Problem  error // why it is not writable, nil when it is
 	Commits  uint64
-	Records  uint64 // puts and deletes
+	Records  uint64        // puts and deletes
+	Bytes    int64         // on the disk
+	Oldest   time.Duration // age of the oldest commit whose done has not been called; 0 = there is none
 }

@@ -512,11 +512,14 @@ func (x *SlotPurged) GetTaskIds() []string {
 	return nil
 }
 
-// Drain stops admission and ends what runs. Answer, once nothing runs: Drained.
+// Drain stops admission and ends what runs. Answer, once nothing runs and nothing is left to be written: Drained.
 type Drain struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// No grace lasts longer than this, milliseconds.
-	GraceMs       uint64 `protobuf:"varint,1,opt,name=grace_ms,json=graceMs,proto3" json:"grace_ms,omitempty"`
+	GraceMs uint64 `protobuf:"varint,1,opt,name=grace_ms,json=graceMs,proto3" json:"grace_ms,omitempty"`
+	// The store outlives the process: what waits stays as it is, and what the restart policy repeats goes on in the next
+	// life. Otherwise everything ends.
+	Keep          bool `protobuf:"varint,2,opt,name=keep,proto3" json:"keep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -558,6 +561,13 @@ func (x *Drain) GetGraceMs() uint64 {
 	return 0
 }
 
+func (x *Drain) GetKeep() bool {
+	if x != nil {
+		return x.Keep
+	}
+	return false
+}
+
 type Drained struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -596,9 +606,11 @@ func (*Drained) Descriptor() ([]byte, []int) {
 
 // Retire: an idle slot offers to leave memory, having received so many messages.
 type Retire struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Slot          string                 `protobuf:"bytes,1,opt,name=slot,proto3" json:"slot,omitempty"`
-	Received      uint64                 `protobuf:"varint,2,opt,name=received,proto3" json:"received,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Slot     string                 `protobuf:"bytes,1,opt,name=slot,proto3" json:"slot,omitempty"`
+	Received uint64                 `protobuf:"varint,2,opt,name=received,proto3" json:"received,omitempty"`
+	// It has tasks, but a drain that keeps them is through with it: nothing runs, and all is durable.
+	Resting       bool `protobuf:"varint,3,opt,name=resting,proto3" json:"resting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -645,6 +657,13 @@ func (x *Retire) GetReceived() uint64 {
 		return x.Received
 	}
 	return 0
+}
+
+func (x *Retire) GetResting() bool {
+	if x != nil {
+		return x.Resting
+	}
+	return false
 }
 
 // Decided reports one admission decision for the counters; empty = nothing was decided.
@@ -715,7 +734,9 @@ type StopTask struct {
 	// A reason of messages/reason.go: Canceled, Replaced, Shutdown.
 	Cause string `protobuf:"bytes,1,opt,name=cause,proto3" json:"cause,omitempty"`
 	// Replaces the spec's grace when shorter; 0 kills at once.
-	GraceMs       *uint64 `protobuf:"varint,2,opt,name=grace_ms,json=graceMs,proto3,oneof" json:"grace_ms,omitempty"`
+	GraceMs *uint64 `protobuf:"varint,2,opt,name=grace_ms,json=graceMs,proto3,oneof" json:"grace_ms,omitempty"`
+	// Only the attempt ends, if there is one; the task says TaskParked unless it finishes. No attempt follows in this life.
+	Keep          bool `protobuf:"varint,3,opt,name=keep,proto3" json:"keep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -764,6 +785,104 @@ func (x *StopTask) GetGraceMs() uint64 {
 	return 0
 }
 
+func (x *StopTask) GetKeep() bool {
+	if x != nil {
+		return x.Keep
+	}
+	return false
+}
+
+// TaskParked: after a StopTask that keeps the task, nothing of it runs, and what it waits for is durable.
+type TaskParked struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TaskId        string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskParked) Reset() {
+	*x = TaskParked{}
+	mi := &file_slotd_v1_actor_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskParked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskParked) ProtoMessage() {}
+
+func (x *TaskParked) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_actor_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskParked.ProtoReflect.Descriptor instead.
+func (*TaskParked) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *TaskParked) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+// TaskDead: nothing of the task runs or will run, but the store could not record that yet. TaskFinished follows when it
+// could.
+type TaskDead struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	TaskId        string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskDead) Reset() {
+	*x = TaskDead{}
+	mi := &file_slotd_v1_actor_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskDead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskDead) ProtoMessage() {}
+
+func (x *TaskDead) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_actor_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskDead.ProtoReflect.Descriptor instead.
+func (*TaskDead) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *TaskDead) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
 // TaskFinished hands the outcome to the slot, which commits it together with the slot's next step.
 type TaskFinished struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -776,7 +895,7 @@ type TaskFinished struct {
 
 func (x *TaskFinished) Reset() {
 	*x = TaskFinished{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[13]
+	mi := &file_slotd_v1_actor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +907,7 @@ func (x *TaskFinished) String() string {
 func (*TaskFinished) ProtoMessage() {}
 
 func (x *TaskFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[13]
+	mi := &file_slotd_v1_actor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,7 +920,7 @@ func (x *TaskFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskFinished.ProtoReflect.Descriptor instead.
 func (*TaskFinished) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{13}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TaskFinished) GetTask() *TaskRecord {
@@ -829,7 +948,7 @@ type Acquire struct {
 
 func (x *Acquire) Reset() {
 	*x = Acquire{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[14]
+	mi := &file_slotd_v1_actor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -841,7 +960,7 @@ func (x *Acquire) String() string {
 func (*Acquire) ProtoMessage() {}
 
 func (x *Acquire) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[14]
+	mi := &file_slotd_v1_actor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -854,7 +973,7 @@ func (x *Acquire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acquire.ProtoReflect.Descriptor instead.
 func (*Acquire) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{14}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Acquire) GetTaskId() string {
@@ -881,7 +1000,7 @@ type Granted struct {
 
 func (x *Granted) Reset() {
 	*x = Granted{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[15]
+	mi := &file_slotd_v1_actor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1012,7 @@ func (x *Granted) String() string {
 func (*Granted) ProtoMessage() {}
 
 func (x *Granted) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[15]
+	mi := &file_slotd_v1_actor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1025,7 @@ func (x *Granted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Granted.ProtoReflect.Descriptor instead.
 func (*Granted) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{15}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Granted) GetTaskId() string {
@@ -935,7 +1054,7 @@ type StartAttempt struct {
 
 func (x *StartAttempt) Reset() {
 	*x = StartAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[16]
+	mi := &file_slotd_v1_actor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -947,7 +1066,7 @@ func (x *StartAttempt) String() string {
 func (*StartAttempt) ProtoMessage() {}
 
 func (x *StartAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[16]
+	mi := &file_slotd_v1_actor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -960,7 +1079,7 @@ func (x *StartAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartAttempt.ProtoReflect.Descriptor instead.
 func (*StartAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{16}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StartAttempt) GetTaskId() string {
@@ -996,7 +1115,7 @@ type AttachAttempt struct {
 
 func (x *AttachAttempt) Reset() {
 	*x = AttachAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[17]
+	mi := &file_slotd_v1_actor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1127,7 @@ func (x *AttachAttempt) String() string {
 func (*AttachAttempt) ProtoMessage() {}
 
 func (x *AttachAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[17]
+	mi := &file_slotd_v1_actor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1140,7 @@ func (x *AttachAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachAttempt.ProtoReflect.Descriptor instead.
 func (*AttachAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{17}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AttachAttempt) GetTaskId() string {
@@ -1049,7 +1168,7 @@ type StopAttempt struct {
 
 func (x *StopAttempt) Reset() {
 	*x = StopAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[18]
+	mi := &file_slotd_v1_actor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1180,7 @@ func (x *StopAttempt) String() string {
 func (*StopAttempt) ProtoMessage() {}
 
 func (x *StopAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[18]
+	mi := &file_slotd_v1_actor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1193,7 @@ func (x *StopAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopAttempt.ProtoReflect.Descriptor instead.
 func (*StopAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{18}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StopAttempt) GetTaskId() string {
@@ -1102,7 +1221,7 @@ type KillAttempt struct {
 
 func (x *KillAttempt) Reset() {
 	*x = KillAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[19]
+	mi := &file_slotd_v1_actor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1233,7 @@ func (x *KillAttempt) String() string {
 func (*KillAttempt) ProtoMessage() {}
 
 func (x *KillAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[19]
+	mi := &file_slotd_v1_actor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1246,7 @@ func (x *KillAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillAttempt.ProtoReflect.Descriptor instead.
 func (*KillAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{19}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *KillAttempt) GetTaskId() string {
@@ -1155,7 +1274,7 @@ type ForgetAttempt struct {
 
 func (x *ForgetAttempt) Reset() {
 	*x = ForgetAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[20]
+	mi := &file_slotd_v1_actor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1286,7 @@ func (x *ForgetAttempt) String() string {
 func (*ForgetAttempt) ProtoMessage() {}
 
 func (x *ForgetAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[20]
+	mi := &file_slotd_v1_actor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1299,7 @@ func (x *ForgetAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetAttempt.ProtoReflect.Descriptor instead.
 func (*ForgetAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{20}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ForgetAttempt) GetTaskId() string {
@@ -1209,7 +1328,7 @@ type AttemptStarted struct {
 
 func (x *AttemptStarted) Reset() {
 	*x = AttemptStarted{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[21]
+	mi := &file_slotd_v1_actor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1340,7 @@ func (x *AttemptStarted) String() string {
 func (*AttemptStarted) ProtoMessage() {}
 
 func (x *AttemptStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[21]
+	mi := &file_slotd_v1_actor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1353,7 @@ func (x *AttemptStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptStarted.ProtoReflect.Descriptor instead.
 func (*AttemptStarted) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{21}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AttemptStarted) GetTaskId() string {
@@ -1277,7 +1396,7 @@ type AttemptExited struct {
 
 func (x *AttemptExited) Reset() {
 	*x = AttemptExited{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[22]
+	mi := &file_slotd_v1_actor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1408,7 @@ func (x *AttemptExited) String() string {
 func (*AttemptExited) ProtoMessage() {}
 
 func (x *AttemptExited) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[22]
+	mi := &file_slotd_v1_actor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1421,7 @@ func (x *AttemptExited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptExited.ProtoReflect.Descriptor instead.
 func (*AttemptExited) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{22}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AttemptExited) GetTaskId() string {
@@ -1392,23 +1511,31 @@ const file_slotd_v1_actor_proto_rawDesc = "" +
 	"\x06holder\x18\x02 \x01(\bR\x06holder\"'\n" +
 	"\n" +
 	"SlotPurged\x12\x19\n" +
-	"\btask_ids\x18\x01 \x03(\tR\ataskIds\"\"\n" +
+	"\btask_ids\x18\x01 \x03(\tR\ataskIds\"6\n" +
 	"\x05Drain\x12\x19\n" +
-	"\bgrace_ms\x18\x01 \x01(\x04R\agraceMs\"\t\n" +
-	"\aDrained\"8\n" +
+	"\bgrace_ms\x18\x01 \x01(\x04R\agraceMs\x12\x12\n" +
+	"\x04keep\x18\x02 \x01(\bR\x04keep\"\t\n" +
+	"\aDrained\"R\n" +
 	"\x06Retire\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\tR\x04slot\x12\x1a\n" +
-	"\breceived\x18\x02 \x01(\x04R\breceived\"Y\n" +
+	"\breceived\x18\x02 \x01(\x04R\breceived\x12\x18\n" +
+	"\aresting\x18\x03 \x01(\bR\aresting\"Y\n" +
 	"\aDecided\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\tR\x04slot\x12\x1a\n" +
 	"\bdecision\x18\x02 \x01(\tR\bdecision\x12\x1e\n" +
 	"\n" +
 	"submission\x18\x03 \x01(\bR\n" +
-	"submission\"M\n" +
+	"submission\"a\n" +
 	"\bStopTask\x12\x14\n" +
 	"\x05cause\x18\x01 \x01(\tR\x05cause\x12\x1e\n" +
-	"\bgrace_ms\x18\x02 \x01(\x04H\x00R\agraceMs\x88\x01\x01B\v\n" +
-	"\t_grace_ms\"_\n" +
+	"\bgrace_ms\x18\x02 \x01(\x04H\x00R\agraceMs\x88\x01\x01\x12\x12\n" +
+	"\x04keep\x18\x03 \x01(\bR\x04keepB\v\n" +
+	"\t_grace_ms\"%\n" +
+	"\n" +
+	"TaskParked\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\"#\n" +
+	"\bTaskDead\x12\x17\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\"_\n" +
 	"\fTaskFinished\x12(\n" +
 	"\x04task\x18\x01 \x01(\v2\x14.slotd.v1.TaskRecordR\x04task\x12%\n" +
 	"\x03run\x18\x02 \x01(\v2\x13.slotd.v1.RunRecordR\x03run\"<\n" +
@@ -1468,7 +1595,7 @@ func file_slotd_v1_actor_proto_rawDescGZIP() []byte {
 }
 
 var file_slotd_v1_actor_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_slotd_v1_actor_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_slotd_v1_actor_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_slotd_v1_actor_proto_goTypes = []any{
 	(ExitKind)(0),          // 0: slotd.v1.ExitKind
 	(*Rejection)(nil),      // 1: slotd.v1.Rejection
@@ -1484,25 +1611,27 @@ var file_slotd_v1_actor_proto_goTypes = []any{
 	(*Retire)(nil),         // 11: slotd.v1.Retire
 	(*Decided)(nil),        // 12: slotd.v1.Decided
 	(*StopTask)(nil),       // 13: slotd.v1.StopTask
-	(*TaskFinished)(nil),   // 14: slotd.v1.TaskFinished
-	(*Acquire)(nil),        // 15: slotd.v1.Acquire
-	(*Granted)(nil),        // 16: slotd.v1.Granted
-	(*StartAttempt)(nil),   // 17: slotd.v1.StartAttempt
-	(*AttachAttempt)(nil),  // 18: slotd.v1.AttachAttempt
-	(*StopAttempt)(nil),    // 19: slotd.v1.StopAttempt
-	(*KillAttempt)(nil),    // 20: slotd.v1.KillAttempt
-	(*ForgetAttempt)(nil),  // 21: slotd.v1.ForgetAttempt
-	(*AttemptStarted)(nil), // 22: slotd.v1.AttemptStarted
-	(*AttemptExited)(nil),  // 23: slotd.v1.AttemptExited
-	(*v1.CreateSpec)(nil),  // 24: solti.v1.CreateSpec
-	(*TaskRecord)(nil),     // 25: slotd.v1.TaskRecord
-	(*RunRecord)(nil),      // 26: slotd.v1.RunRecord
+	(*TaskParked)(nil),     // 14: slotd.v1.TaskParked
+	(*TaskDead)(nil),       // 15: slotd.v1.TaskDead
+	(*TaskFinished)(nil),   // 16: slotd.v1.TaskFinished
+	(*Acquire)(nil),        // 17: slotd.v1.Acquire
+	(*Granted)(nil),        // 18: slotd.v1.Granted
+	(*StartAttempt)(nil),   // 19: slotd.v1.StartAttempt
+	(*AttachAttempt)(nil),  // 20: slotd.v1.AttachAttempt
+	(*StopAttempt)(nil),    // 21: slotd.v1.StopAttempt
+	(*KillAttempt)(nil),    // 22: slotd.v1.KillAttempt
+	(*ForgetAttempt)(nil),  // 23: slotd.v1.ForgetAttempt
+	(*AttemptStarted)(nil), // 24: slotd.v1.AttemptStarted
+	(*AttemptExited)(nil),  // 25: slotd.v1.AttemptExited
+	(*v1.CreateSpec)(nil),  // 26: solti.v1.CreateSpec
+	(*TaskRecord)(nil),     // 27: slotd.v1.TaskRecord
+	(*RunRecord)(nil),      // 28: slotd.v1.RunRecord
 }
 var file_slotd_v1_actor_proto_depIdxs = []int32{
-	24, // 0: slotd.v1.Submit.spec:type_name -> solti.v1.CreateSpec
-	25, // 1: slotd.v1.TaskFinished.task:type_name -> slotd.v1.TaskRecord
-	26, // 2: slotd.v1.TaskFinished.run:type_name -> slotd.v1.RunRecord
-	24, // 3: slotd.v1.StartAttempt.spec:type_name -> solti.v1.CreateSpec
+	26, // 0: slotd.v1.Submit.spec:type_name -> solti.v1.CreateSpec
+	27, // 1: slotd.v1.TaskFinished.task:type_name -> slotd.v1.TaskRecord
+	28, // 2: slotd.v1.TaskFinished.run:type_name -> slotd.v1.RunRecord
+	26, // 3: slotd.v1.StartAttempt.spec:type_name -> solti.v1.CreateSpec
 	0,  // 4: slotd.v1.AttemptExited.kind:type_name -> slotd.v1.ExitKind
 	5,  // [5:5] is the sub-list for method output_type
 	5,  // [5:5] is the sub-list for method input_type
@@ -1526,7 +1655,7 @@ func file_slotd_v1_actor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_slotd_v1_actor_proto_rawDesc), len(file_slotd_v1_actor_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -589,6 +589,70 @@ func (x *KeyRecord) GetExpiresAt() int64 {
 	return 0
 }
 
+// StoreFormat is the first record of a store that outlives its process.
+type StoreFormat struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1. A store with a greater one was written by a newer slotd and is left alone.
+	Version uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Unix milliseconds.
+	CreatedAt int64 `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// The version of the slotd that made it.
+	CreatedBy     string `protobuf:"bytes,3,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoreFormat) Reset() {
+	*x = StoreFormat{}
+	mi := &file_slotd_v1_record_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoreFormat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoreFormat) ProtoMessage() {}
+
+func (x *StoreFormat) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_record_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoreFormat.ProtoReflect.Descriptor instead.
+func (*StoreFormat) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_record_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StoreFormat) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *StoreFormat) GetCreatedAt() int64 {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return 0
+}
+
+func (x *StoreFormat) GetCreatedBy() string {
+	if x != nil {
+		return x.CreatedBy
+	}
+	return ""
+}
+
 var File_slotd_v1_record_proto protoreflect.FileDescriptor
 
 const file_slotd_v1_record_proto_rawDesc = "" +
@@ -651,7 +715,13 @@ const file_slotd_v1_record_proto_rawDesc = "" +
 	"\atask_id\x18\x03 \x01(\tR\x06taskId\x12\x1b\n" +
 	"\tspec_hash\x18\x04 \x01(\fR\bspecHash\x12\x1d\n" +
 	"\n" +
-	"expires_at\x18\x05 \x01(\x03R\texpiresAt*c\n" +
+	"expires_at\x18\x05 \x01(\x03R\texpiresAt\"e\n" +
+	"\vStoreFormat\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\x03R\tcreatedAt\x12\x1d\n" +
+	"\n" +
+	"created_by\x18\x03 \x01(\tR\tcreatedBy*c\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_HOLDER\x10\x01\x12\x14\n" +
@@ -679,7 +749,7 @@ func file_slotd_v1_record_proto_rawDescGZIP() []byte {
 }
 
 var file_slotd_v1_record_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_slotd_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_slotd_v1_record_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_slotd_v1_record_proto_goTypes = []any{
 	(Role)(0),             // 0: slotd.v1.Role
 	(Phase)(0),            // 1: slotd.v1.Phase
@@ -687,15 +757,16 @@ var file_slotd_v1_record_proto_goTypes = []any{
 	(*RunRecord)(nil),     // 3: slotd.v1.RunRecord
 	(*SpecRecord)(nil),    // 4: slotd.v1.SpecRecord
 	(*KeyRecord)(nil),     // 5: slotd.v1.KeyRecord
-	(v1.TaskStatus)(0),    // 6: solti.v1.TaskStatus
-	(*v1.CreateSpec)(nil), // 7: solti.v1.CreateSpec
+	(*StoreFormat)(nil),   // 6: slotd.v1.StoreFormat
+	(v1.TaskStatus)(0),    // 7: solti.v1.TaskStatus
+	(*v1.CreateSpec)(nil), // 8: solti.v1.CreateSpec
 }
 var file_slotd_v1_record_proto_depIdxs = []int32{
 	0, // 0: slotd.v1.TaskRecord.role:type_name -> slotd.v1.Role
 	1, // 1: slotd.v1.TaskRecord.phase:type_name -> slotd.v1.Phase
-	6, // 2: slotd.v1.TaskRecord.status:type_name -> solti.v1.TaskStatus
-	6, // 3: slotd.v1.RunRecord.status:type_name -> solti.v1.TaskStatus
-	7, // 4: slotd.v1.SpecRecord.spec:type_name -> solti.v1.CreateSpec
+	7, // 2: slotd.v1.TaskRecord.status:type_name -> solti.v1.TaskStatus
+	7, // 3: slotd.v1.RunRecord.status:type_name -> solti.v1.TaskStatus
+	8, // 4: slotd.v1.SpecRecord.spec:type_name -> solti.v1.CreateSpec
 	5, // [5:5] is the sub-list for method output_type
 	5, // [5:5] is the sub-list for method input_type
 	5, // [5:5] is the sub-list for extension type_name
@@ -716,7 +787,7 @@ func file_slotd_v1_record_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_slotd_v1_record_proto_rawDesc), len(file_slotd_v1_record_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -897,13 +897,19 @@ func (x *QueueDepth) GetDepth() uint64 {
 }
 
 type StoreView struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	Writable      bool                   `protobuf:"varint,2,opt,name=writable,proto3" json:"writable,omitempty"`
-	Commits       uint64                 `protobuf:"varint,3,opt,name=commits,proto3" json:"commits,omitempty"`
-	Records       uint64                 `protobuf:"varint,4,opt,name=records,proto3" json:"records,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Kind     string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Writable bool                   `protobuf:"varint,2,opt,name=writable,proto3" json:"writable,omitempty"`
+	Commits  uint64                 `protobuf:"varint,3,opt,name=commits,proto3" json:"commits,omitempty"`
+	Records  uint64                 `protobuf:"varint,4,opt,name=records,proto3" json:"records,omitempty"`
+	// Why it is not writable.
+	Problem string `protobuf:"bytes,5,opt,name=problem,proto3" json:"problem,omitempty"`
+	// On the disk; 0 when it keeps nothing there.
+	Bytes uint64 `protobuf:"varint,6,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Age of the oldest commit that has not been answered, milliseconds.
+	OldestCommitMs uint64 `protobuf:"varint,7,opt,name=oldest_commit_ms,json=oldestCommitMs,proto3" json:"oldest_commit_ms,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *StoreView) Reset() {
@@ -960,6 +966,27 @@ func (x *StoreView) GetCommits() uint64 {
 func (x *StoreView) GetRecords() uint64 {
 	if x != nil {
 		return x.Records
+	}
+	return 0
+}
+
+func (x *StoreView) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *StoreView) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *StoreView) GetOldestCommitMs() uint64 {
+	if x != nil {
+		return x.OldestCommitMs
 	}
 	return 0
 }
@@ -1342,12 +1369,15 @@ const file_slotd_v1_supervisor_proto_rawDesc = "" +
 	"\n" +
 	"QueueDepth\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\tR\x04slot\x12\x14\n" +
-	"\x05depth\x18\x02 \x01(\x04R\x05depth\"o\n" +
+	"\x05depth\x18\x02 \x01(\x04R\x05depth\"\xc9\x01\n" +
 	"\tStoreView\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1a\n" +
 	"\bwritable\x18\x02 \x01(\bR\bwritable\x12\x18\n" +
 	"\acommits\x18\x03 \x01(\x04R\acommits\x12\x18\n" +
-	"\arecords\x18\x04 \x01(\x04R\arecords\"r\n" +
+	"\arecords\x18\x04 \x01(\x04R\arecords\x12\x18\n" +
+	"\aproblem\x18\x05 \x01(\tR\aproblem\x12\x14\n" +
+	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x12(\n" +
+	"\x10oldest_commit_ms\x18\a \x01(\x04R\x0eoldestCommitMs\"r\n" +
 	"\bLogsView\x12\x12\n" +
 	"\x04hubs\x18\x01 \x01(\x04R\x04hubs\x12 \n" +
 	"\vsubscribers\x18\x02 \x01(\x04R\vsubscribers\x12\x14\n" +
