@@ -2,40 +2,36 @@
 package pebble
 
 import (
-	"encoding/binary"
 	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"slotd/actors/store/pebble/layout"
 )
 
 // FormatVersion is what this program reads and writes, see slotdv1.StoreFormat.
-const FormatVersion = 1
+const FormatVersion = layout.FormatVersion
 
 // errKey says that a key is none of ours.
 var errKey = errors.New("unknown key")
 
-// What keys begin with. Values are the records of slotd/v1/record.proto, but for the commit counter (8 bytes, big
-// endian).
+// What keys begin with, see [layout].
 const (
-	taskTable   = 't' // t, task id → TaskRecord
-	specTable   = 's' // s, task id → SpecRecord
-	runTable    = 'r' // r, task id, 0, attempt (4 bytes, big endian) → RunRecord
-	keyTable    = 'k' // k, slot, 0, name → KeyRecord
-	formatKey   = "mformat"
-	commitsKey  = "mcommits"
-	attemptSize = 4
+	taskTable   = layout.TaskTable
+	specTable   = layout.SpecTable
+	runTable    = layout.RunTable
+	keyTable    = layout.KeyTable
+	formatKey   = layout.FormatKey
+	commitsKey  = layout.CommitsKey
+	attemptSize = layout.AttemptSize
 )
 
-func taskKey(id string) []byte { return append([]byte{taskTable}, id...) }
+func taskKey(id string) []byte { return layout.TaskKey(id) }
 
-func specKey(id string) []byte { return append([]byte{specTable}, id...) }
+func specKey(id string) []byte { return layout.SpecKey(id) }
 
-func runKey(id string, attempt uint32) []byte {
-	return binary.BigEndian.AppendUint32(append(append([]byte{runTable}, id...), 0), attempt)
-}
+func runKey(id string, attempt uint32) []byte { return layout.RunKey(id, attempt) }
 
-func idempotencyKey(slot, name string) []byte {
-	return append(append(append([]byte{keyTable}, slot...), 0), name...)
-}
+func idempotencyKey(slot, name string) []byte { return layout.IdempotencyKey(slot, name) }
 
 var _ pebble.Reader = (*pebble.DB)(nil)
