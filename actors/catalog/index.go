@@ -23,11 +23,12 @@ func (x *index) add(e *entry) {
 		x.large.add(e)
 		return
 	}
-	i, found := findIn(x.small, e.id)
-	if found {
-		return
+	if n := len(x.small); n == 0 || x.small[n-1].id < e.id { // nearly always: ids grow
+		x.small = append(x.small, e)
+	} else if i, found := findIn(x.small, e.id); !found {
+		x.small = slices.Insert(x.small, i, e)
 	}
-	if x.small = slices.Insert(x.small, i, e); len(x.small) > few {
+	if len(x.small) > few {
 		x.small, x.large = nil, newSeries(x.small)
 	}
 }

@@ -149,7 +149,32 @@ func TestCatalogAnswersAsAListWould(t *testing.T) {
 	for w.steps = range 20_000 {
 		w.step()
 		w.compare()
+		if w.steps%2000 == 1999 {
+			w.refill()
+		}
 	}
+}
+
+// refill makes a catalog from what the model kept, as a new life of the node does, and compares that one too.
+func (w *walk) refill() {
+	w.t.Helper()
+	lived := w.catalog
+	defer func() { w.catalog = lived }()
+	w.catalog = catalog.New(noRuns)
+	for part := range slices.Chunk(w.model.tasks, 1+w.rand.IntN(300)) {
+		b := &store.Batch{}
+		for _, task := range part {
+			b.Tasks = append(b.Tasks, task.rec)
+			b.Specs = append(b.Specs, &slotdv1.SpecRecord{TaskId: task.rec.GetId(), Spec: task.spec})
+		}
+		w.catalog.Apply(b)
+	}
+	w.catalog.Apply(&store.Batch{Keys: w.model.keys})
+	for range 200 {
+		w.compare()
+	}
+	w.equal("LastID", w.catalog.LastID(), lived.LastID())
+	w.equal("ExpiredKeys", w.catalog.ExpiredKeys(w.now, 1<<20), lived.ExpiredKeys(w.now, 1<<20))
 }
 
 // walk keeps to what slots do: one holder, one replacement at most, and a queue in the order of the ids.

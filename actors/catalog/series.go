@@ -43,17 +43,17 @@ func findIn(entries []*entry, id string) (i int, found bool) {
 }
 
 func (s *series) add(e *entry) {
+	if s.push(e) {
+		return
+	}
 	b, i, found := s.find(e.id)
 	if found {
 		return
 	}
 	s.size++
-	full := s.blocks[b]
-	switch {
+	switch full := s.blocks[b]; {
 	case len(full) < block:
 		s.blocks[b] = slices.Insert(full, i, e)
-	case i == block: // nearly always: ids grow, and blocks stay full
-		s.blocks = slices.Insert(s.blocks, b+1, []*entry{e})
 	default:
 		right := slices.Clone(full[block/2:])
 		s.blocks[b] = slices.Delete(full, block/2, block)
@@ -63,6 +63,22 @@ func (s *series) add(e *entry) {
 		}
 		s.blocks[b] = slices.Insert(s.blocks[b], i, e)
 	}
+}
+
+// push appends an entry if it is greater than all others. Nearly always it is: ids grow, and blocks stay full.
+func (s *series) push(e *entry) bool {
+	b := len(s.blocks) - 1
+	last := s.blocks[b]
+	if last[len(last)-1].id >= e.id {
+		return false
+	}
+	s.size++
+	if len(last) < block {
+		s.blocks[b] = append(last, e)
+	} else {
+		s.blocks = append(s.blocks, []*entry{e})
+	}
+	return true
 }
 
 func (s *series) remove(e *entry) {

@@ -1,0 +1,107 @@
+package catalog_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"slotd/actors/catalog"
+	"slotd/actors/store"
+	"slotd/messages"
+	slotdv1 "slotd/messages/slotd/v1"
+	soltiv1 "slotd/messages/solti/v1"
+)
+
+// retained is what a store yields at recovery: n tasks in id order, every hundredth of them active in a slot of its own.
+// Each is decoded from bytes, as a store on the disk does it, so nothing is shared.
+func retained(tb testing.TB, n int) []store.Entry {
+	tb.Helper()
+	r := rand.New(rand.NewPCG(1, 2))
+	entries := make([]store.Entry, n)
+	for i := range entries {
+		slot := fmt.Sprintf("build-%03d", r.IntN(200))
+		rec := &slotdv1.TaskRecord{
+			Id: benchID(i), Slot: slot, CreatedAt: int64(i), UpdatedAt: int64(i + r.IntN(1000)), ResourceVersion: 4,
+			Attempt: 1, StartedAt: int64(i), Role: slotdv1.Role_ROLE_NONE, Phase: slotdv1.Phase_PHASE_FINISHED,
+			Status: soltiv1.TaskStatus(3 + r.IntN(5)), Reason: "Completed", ExitCode: new(int32), Node: "local",
+		}
+		if i%100 == 0 {
+			slot = fmt.Sprintf("own-%06d", i)
+			rec.Slot, rec.Role, rec.Phase = slot, slotdv1.Role_ROLE_HOLDER, slotdv1.Phase_PHASE_RUNNING
+			rec.Status = soltiv1.TaskStatus_TASK_STATUS_RUNNING
+		}
+		entries[i] = store.Entry{
+			Task: decoded(tb, rec, &slotdv1.TaskRecord{}),
+			Spec: decoded(tb, &slotdv1.SpecRecord{TaskId: rec.Id, Spec: realistic(slot)}, &slotdv1.SpecRecord{}),
+		}
+	}
+	return entries
+}
+
+func decoded[M proto.Message](tb testing.TB, msg, into M) M {
+	tb.Helper()
+	data, err := proto.Marshal(msg)
+	if err == nil {
+		err = proto.Unmarshal(data, into)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return into
+}
+
+func realistic(slot string) *soltiv1.CreateSpec {
+	spec := &soltiv1.CreateSpec{
+		Slot: slot, TimeoutMs: 3_600_000, Labels: map[string]string{"team": "core", "app.kubernetes.io/name": "build"},
+		Kind: &soltiv1.TaskKind{Kind: &soltiv1.TaskKind_Subprocess{Subprocess: &soltiv1.SubprocessTask{
+			Mode: &soltiv1.SubprocessTask_Command{Command: &soltiv1.CommandMode{
+				Command: "/usr/bin/make", Args: []string{"-C", "/srv/build/checkout", "all", "test"},
+			}},
+			Env: []*soltiv1.KeyValue{{Key: "BRANCH", Value: "main"}, {Key: "COMMIT", Value: "3c5e59a19d942bc437a70869602d76c58c94b1ff"}},
+		}}},
+	}
+	messages.Defaults(spec)
+	return spec
+}
+
+// BenchmarkFill takes what 100 000 retained tasks take at a start.
+func BenchmarkFill(b *testing.B) {
+	const tasks, chunk = 100_000, 1000
+	entries := retained(b, tasks)
+	runtime.GC()
+	for b.Loop() {
+		c := catalog.New(noRuns)
+		for part := range slices.Chunk(entries, chunk) {
+			c.Apply(batchOf(part))
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/tasks, "ns/task")
+}
+
+func batchOf(entries []store.Entry) *store.Batch {
+	batch := &store.Batch{}
+	for _, e := range entries {
+		batch.Tasks = append(batch.Tasks, e.Task)
+		batch.Specs = append(batch.Specs, e.Spec)
+	}
+	return batch
+}
+
+// BenchmarkSpecBytes measures what a spec costs in memory.
+func BenchmarkSpecBytes(b *testing.B) {
+	const tasks = 100_000
+	var before, after runtime.MemStats
+	for b.Loop() {
+		measure(&before)
+		entries := retained(b, tasks)
+		measure(&after)
+		runtime.KeepAlive(entries)
+		b.ReportMetric(float64((after.HeapAlloc-before.HeapAlloc)/tasks), "entry-B/task")
+		b.ReportMetric(float64(proto.Size(entries[1].Spec)), "spec-encoded-B")
+		b.ReportMetric(float64(proto.Size(entries[1].Task)), "task-encoded-B")
+	}
+}
