@@ -2,9 +2,6 @@ package actors
 
 import "github.com/asynkron/protoactor-go/actor"
 
-// StartWith is Start with options for all actors.
-var StartWith = start
-
 // What retention tells itself, and whom tests send to.
 var (
 	Sweep any = &sweep{}
