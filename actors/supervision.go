@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/hashicorp/go-hclog"
@@ -22,24 +23,45 @@ var (
 
 	// restartOnPanic is the registry's and the retention's own: they begin again, with what the store knows. The registry
 	// stops its slots first.
-	restartOnPanic = endless{actor.RestartDirective}
+	restartOnPanic = endless{}
 
 	// resumeOnPanic is the executor's own: the executor's table is the only knowledge of what runs
-	// here, so it must outlive a bug in one handler.
-	resumeOnPanic = endless{actor.ResumeDirective}
+	// here, so it must outlive a bug in one handler. The message is heard again, because nobody says it twice: without the
+	// report of an exit its slot would be held for ever.
+	resumeOnPanic = insistent{}
 )
 
 // endless applies one directive however often a child fails: the library's strategies stop a child for good after a
 // number of failures, and a node without its registry is of no use.
-type endless struct{ directive actor.Directive }
+type endless struct{}
 
 // HandleFailure implements actor.SupervisorStrategy.
-func (s endless) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, _, _ any) {
-	if s.directive == actor.ResumeDirective {
-		supervisor.ResumeChildren(child)
-		return
-	}
+func (endless) HandleFailure(_ *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, _ *actor.RestartStatistics, _, _ any) {
 	supervisor.RestartChildren(child)
+}
+
+// insistent resumes, and lets the child hear the message again, behind what waits, unless it fails all the time.
+type insistent struct{}
+
+// A child that has failed so often within so long does not hear its message again.
+const (
+	insistence = 10
+	patience   = time.Second
+)
+
+// HandleFailure implements actor.SupervisorStrategy.
+func (insistent) HandleFailure(system *actor.ActorSystem, supervisor actor.Supervisor, child *actor.PID, stats *actor.RestartStatistics, _, message any) {
+	stats.Fail()
+	if stats.NumberOfFailures(patience) <= insistence {
+		switch msg := message.(type) {
+		case *actor.MessageEnvelope:
+			system.Root.RequestWithCustomSender(child, msg.Message, msg.Sender)
+		case actor.SystemMessage, actor.AutoReceiveMessage: // the runtime's own are not repeated
+		default:
+			system.Root.Send(child, msg)
+		}
+	}
+	supervisor.ResumeChildren(child)
 }
 
 // traced logs a panic of an actor with its stack, which the runtime does not, and lets it go on to the supervisor. It

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -105,6 +106,7 @@ type Tree struct {
 	executor   *executor.Executor
 	dispatcher *dispatcher
 	began      time.Time
+	life       uint32 // told from every other life of the node by chance
 
 	registryPID, executorPID, retentionPID *actor.PID
 
@@ -127,7 +129,7 @@ func start(cfg Config, options ...actor.PropsOption) (*Tree, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
 	}
-	t := &Tree{cfg: cfg.withDefaults(), began: time.Now(), ready: make(chan struct{})}
+	t := &Tree{cfg: cfg.withDefaults(), began: time.Now(), life: rand.Uint32(), ready: make(chan struct{})}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	logger := t.cfg.Logger
 	t.system = actor.NewActorSystem(
@@ -172,6 +174,7 @@ func (t *Tree) registryDeps(options []actor.PropsOption) *registry.Deps {
 			_, no := t.router.Pick(spec)
 			return no
 		},
+		Writable: t.writable,
 		Active:   t.catalog.Active,
 		Count:    t.catalog.Count,
 		Live:     func(n int) { t.live.Store(int64(n)) },
@@ -199,6 +202,7 @@ func (t *Tree) registryDeps(options []actor.PropsOption) *registry.Deps {
 				Options:  options,
 				Wrap:     t.trace,
 				Node:     t.cfg.Node,
+				Life:     t.life,
 				Permits:  t.cfg.MaxRunning > 0,
 				Logger:   t.cfg.Logger,
 			},
@@ -254,14 +258,29 @@ func (t *Tree) Ready() error {
 	if t.recovery != nil {
 		return fmt.Errorf("recovery failed: %w", t.recovery)
 	}
-	if !t.cfg.Store.Stats().Writable {
-		return errors.New("the store is not writable")
-	}
-	return nil
+	return t.writable()
 }
 
-// Drain admits nothing more and ends what runs, with no grace longer than the given one. It returns when nothing is
-// left, or when ctx ends. It may be called again with a shorter grace while it runs; 0 kills at once.
+// slowCommit is how long a commit may take before the node calls itself not ready.
+const slowCommit = 10 * time.Second
+
+func (t *Tree) writable() error {
+	switch kept := t.cfg.Store.Stats(); {
+	case !kept.Writable && kept.Problem != nil:
+		return fmt.Errorf("the store cannot write: %w", kept.Problem)
+	case !kept.Writable:
+		return errors.New("the store cannot write")
+	case kept.Oldest > slowCommit:
+		return fmt.Errorf("the store has not answered for %v", kept.Oldest.Round(time.Second))
+	default:
+		return nil
+	}
+}
+
+// Drain admits nothing more and ends what runs, with no grace longer than the given one. With a store that outlives the
+// process, what waits stays as it is, and what the restart policy repeats goes on in the next life; else everything
+// ends. Drain returns when nothing is left to do, or when ctx ends. It may be called again with a shorter grace while it
+// runs; 0 kills at once.
 func (t *Tree) Drain(ctx context.Context, grace time.Duration) error {
 	drained := make(chan struct{}, 1)
 	waiter := t.system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
@@ -270,7 +289,9 @@ func (t *Tree) Drain(ctx context.Context, grace time.Duration) error {
 			c.Stop(c.Self())
 		}
 	}))
-	t.system.Root.RequestWithCustomSender(t.registryPID, &slotdv1.Drain{GraceMs: uint64(max(0, grace.Milliseconds()))}, waiter)
+	t.system.Root.RequestWithCustomSender(t.registryPID, &slotdv1.Drain{
+		GraceMs: uint64(max(0, grace.Milliseconds())), Keep: t.cfg.Store.Durable(),
+	}, waiter)
 	select {
 	case <-drained:
 		return nil

@@ -95,8 +95,12 @@ func (e *Executor) Receive(c actor.Context) {
 }
 
 func (e *Executor) attach(c actor.Context, msg *slotdv1.AttachAttempt) {
-	a := e.attempts[e.log("attach", msg)]
+	key := e.log("attach", msg)
+	a := e.attempts[key]
 	switch {
+	case (a == nil || a.owner == nil) && msg.GetSpec() != nil: // of this life
+		e.attempts[key] = &attempt{owner: c.Sender()}
+		c.Send(c.Sender(), started(msg))
 	case a == nil || a.owner == nil:
 		c.Send(c.Sender(), exited(msg, slotdv1.ExitKind_EXIT_KIND_LOST, 0))
 	case a.end != nil:

@@ -7,7 +7,8 @@
 // actor; nothing blocks in Receive. [Executor.Wait] returns when all these goroutines have.
 //
 // Ordering: an owner hears AttemptStarted before AttemptExited, each at most once for every StartAttempt or
-// AttachAttempt. Invariants: 1 (a permit and a live attempt are the same entry), 5, 7, 8.
+// AttachAttempt, and once more when a bug made the actor lose its message and hear it again. Every message may be heard
+// again. Invariants: 1 (a permit and a live attempt are the same entry), 5, 7, 8.
 package executor
 
 import (
@@ -98,6 +99,9 @@ type attempt struct {
 	permit  bool // counts against MaxRunning
 }
 
+// begun: it is more than a permit.
+func (a *attempt) begun() bool { return a.cancel != nil || a.end != nil }
+
 // What an attempt's goroutine reports.
 type (
 	launched struct {
@@ -125,7 +129,7 @@ func (e *Executor) Receive(c actor.Context) {
 	case *slotdv1.StartAttempt:
 		e.start(c, msg)
 	case *slotdv1.AttachAttempt:
-		e.attach(c, key{msg.GetTaskId(), msg.GetAttempt()})
+		e.attach(c, msg)
 	case *slotdv1.StopAttempt:
 		e.stop(key{msg.GetTaskId(), msg.GetAttempt()})
 	case *slotdv1.KillAttempt:
@@ -192,8 +196,8 @@ func (e *Executor) start(c actor.Context, msg *slotdv1.StartAttempt) {
 	case a == nil: // an owner that needs no permit
 		a = &attempt{owner: c.Sender()}
 		e.attempts[k] = a
-	case a.cancel != nil || a.end != nil: // it was started before: an owner that lost its memory
-		e.attach(c, k)
+	case a.begun(): // an owner that lost its memory
+		e.adopt(c, k, a)
 		return
 	}
 	a.owner = c.Sender()
@@ -258,14 +262,22 @@ func reaped(exit *slotdv1.AttemptExited, end runner.Exit) {
 	exit.Kind, exit.ExitCode = slotdv1.ExitKind_EXIT_KIND_EXITED, int32(end.Code)
 }
 
-func (e *Executor) attach(c actor.Context, k key) {
-	a := e.attempts[k]
-	if a == nil || (a.cancel == nil && a.end == nil) { // unknown, or only a permit: it never started
+func (e *Executor) attach(c actor.Context, msg *slotdv1.AttachAttempt) {
+	k := key{msg.GetTaskId(), msg.GetAttempt()}
+	switch a := e.attempts[k]; {
+	case a != nil && a.begun():
+		e.adopt(c, k, a)
+	case msg.GetSpec() != nil:
+		e.start(c, &slotdv1.StartAttempt{TaskId: k.task, Attempt: k.number, Spec: msg.GetSpec()})
+	default: // unknown, or only a permit: it never started
 		c.Send(c.Sender(), &slotdv1.AttemptExited{
 			TaskId: k.task, Attempt: k.number, Kind: slotdv1.ExitKind_EXIT_KIND_LOST, At: time.Now().UnixMilli(),
 		})
-		return
 	}
+}
+
+// adopt tells a new owner what the old one may have been told.
+func (e *Executor) adopt(c actor.Context, k key, a *attempt) {
 	a.owner = c.Sender()
 	if a.started != 0 {
 		c.Send(a.owner, &slotdv1.AttemptStarted{TaskId: k.task, Attempt: k.number, At: a.started})

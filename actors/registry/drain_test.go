@@ -2,6 +2,8 @@ package registry_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"slotd/actors/store"
 	"slotd/messages"
 	slotdv1 "slotd/messages/slotd/v1"
+	soltiv1 "slotd/messages/solti/v1"
 )
 
 var errDisk = errors.New("no space left on device")
@@ -158,4 +161,56 @@ func TestDrainOfAnEmptyNodeAnswersAtOnce(t *testing.T) {
 		n.ask(&slotdv1.Drain{GraceMs: 5000})
 		expect(t, "took", time.Since(began), 0)
 	})
+}
+
+func TestDrainThatKeepsLeavesWhatWaitsToTheNextLife(t *testing.T) {
+	nodes(t, nil, func(t *testing.T, n *node) {
+		again := spec("lane", queue)
+		again.Restart = soltiv1.RestartStrategy_RESTART_STRATEGY_ON_FAILURE
+		holder := n.accepted(n.ask(&slotdv1.Submit{Spec: again}))
+		queued, other := n.submit("lane", queue), n.submit("other", queue)
+		canceled := n.submit("other", queue)
+		if _, ok := n.ask(&slotdv1.Drain{GraceMs: 4000, Keep: true}).(*slotdv1.Drained); !ok {
+			t.Fatal("not drained")
+		}
+		expect(t, "submission", label(n.ask(&slotdv1.Submit{Spec: spec("lane", queue)})), messages.LabelUnavailable)
+		expect(t, "cancel", label(n.ask(&slotdv1.Cancel{TaskId: canceled})), "no rejection")
+		for id, want := range map[string]string{
+			holder: "HOLDER READY CANCELED Shutdown", queued: "QUEUED READY PENDING ",
+			other: "NONE FINISHED CANCELED Shutdown", canceled: "NONE FINISHED CANCELED Canceled",
+		} {
+			expect(t, id, n.place(id), want)
+		}
+		expect(t, "starts of the queued", n.starts(queued), 0)
+		if _, ok := n.ask(&slotdv1.Drain{GraceMs: 0, Keep: true}).(*slotdv1.Drained); !ok {
+			t.Error("not drained the second time")
+		}
+	})
+}
+
+func TestDrainThatKeepsDuringRecoveryWakesNobody(t *testing.T) {
+	nodes(t, (*node).holdRecovery, func(t *testing.T, n *node) {
+		id := n.admit("lane")
+		drained := n.send(&slotdv1.Drain{GraceMs: 1000, Keep: true})
+		n.found <- n.known()
+		if _, ok := actortest.Await(t, drained).(*slotdv1.Drained); !ok {
+			t.Error("not drained")
+		}
+		expect(t, "the task", n.place(id), "HOLDER READY PENDING ")
+		expect(t, "starts", n.starts(id), 0)
+		if _, ok := n.ask(&slotdv1.Cancel{TaskId: id}).(*slotdv1.TaskEnded); !ok {
+			t.Error("not canceled")
+		}
+		expect(t, "the task", n.place(id), "NONE FINISHED CANCELED Canceled")
+	})
+}
+
+// place tells where a task stands.
+func (n *node) place(id string) string {
+	record, ok := n.deps.Lookup(id)
+	if !ok {
+		return "gone"
+	}
+	short := func(name fmt.Stringer) string { return name.String()[strings.LastIndex(name.String(), "_")+1:] }
+	return fmt.Sprintf("%s %s %s %s", short(record.GetRole()), short(record.GetPhase()), short(record.GetStatus()), record.GetReason())
 }

@@ -97,6 +97,7 @@ func (n *node) dependencies() *registry.Deps {
 			return record, ok
 		},
 		Runnable: func(*soltiv1.CreateSpec) *slotdv1.Rejection { return nil },
+		Writable: func() error { return nil },
 		Active:   n.catalog.Active,
 		Count:    n.catalog.Count,
 		Live:     func(live int) { n.live.Store(int64(live)) },

@@ -6,7 +6,8 @@
 //
 // Ordering: commands for one slot reach it in the order in which they reach the registry. Only the registry sends to a
 // slot, and it counts what it has sent; a slot that wants to leave memory says how much it has received, and goes only
-// when the two agree, so no command is lost to a slot that is leaving.
+// when the two agree, so no command is lost to a slot that is leaving. A slot that keeps tasks for the next life of the
+// daemon stays to the end.
 //
 // Invariants: 1 (one actor per slot), 3 (commands wait until recovery is through).
 package registry
@@ -26,7 +27,11 @@ import (
 	soltiv1 "slotd/messages/solti/v1"
 )
 
-const retryTooMany = 5 * time.Second
+// How long a refused client should wait before it tries again.
+const (
+	retryTooMany    = 5 * time.Second
+	retryUnwritable = 2 * time.Second
+)
 
 // Deps is what the registry needs of the node.
 type Deps struct {
@@ -38,6 +43,8 @@ type Deps struct {
 	Residents func(slot string, done func([]slot.Resident))
 	// Lookup finds a task in the catalog.
 	Lookup func(id string) (*slotdv1.TaskRecord, bool)
+	// Writable says why nothing can be admitted now, or nil. It does not block.
+	Writable func() error
 	// Runnable says whether a runner of this node takes the spec.
 	Runnable func(*soltiv1.CreateSpec) *slotdv1.Rejection
 	// Active counts the tasks that are not terminal.
@@ -86,6 +93,7 @@ type registry struct {
 	held    []envelope        // commands that came before recovery was through
 	stage   stage
 	pending int                // submissions without an answer
+	resting int                // slots that are through with a drain
 	cancel  context.CancelFunc // of the recovery
 }
 
@@ -106,11 +114,12 @@ type drainage struct {
 
 // lane is the registry's side of a slot.
 type lane struct {
-	pid    *actor.PID // nil while the slot is being rebuilt
-	sent   uint64
-	held   []envelope // what came meanwhile
-	open   int        // submissions without an answer
-	deaths int        // of its actors
+	pid     *actor.PID // nil while the slot is being rebuilt
+	sent    uint64
+	held    []envelope // what came meanwhile
+	open    int        // submissions without an answer
+	deaths  int        // of its actors
+	resting bool       // through with a drain
 }
 
 type envelope struct {
@@ -251,6 +260,10 @@ func (r *registry) bounds(spec *soltiv1.CreateSpec) *slotdv1.Rejection {
 	if no := r.deps.Runnable(spec); no != nil {
 		return no
 	}
+	if err := r.deps.Writable(); err != nil {
+		return messages.Reject(messages.LabelUnavailable, fmt.Sprintf(
+			"nothing can be admitted: %v; try again later", err), retryUnwritable)
+	}
 	if limit := r.deps.MaxTasks; limit > 0 && r.deps.Active()+r.pending >= limit {
 		return messages.Reject(messages.LabelTooManyTasks, fmt.Sprintf(
 			"this node keeps at most %d unfinished tasks; wait until some have ended", limit), retryTooMany)
@@ -298,6 +311,7 @@ func (r *registry) forward(c actor.Context, name string, e envelope) *lane {
 		return l
 	}
 	l.sent++
+	r.rests(l, false)
 	c.RequestWithCustomSender(l.pid, e.message, e.sender)
 	return l
 }
@@ -309,11 +323,8 @@ func (r *registry) open(c actor.Context, name string, residents []slot.Resident)
 		r.lanes[name] = l
 		r.deps.Live(len(r.lanes))
 	}
-	l.pid, l.sent = c.Spawn(slot.Props(r.deps.Slot, name, residents)), 0
+	l.pid, l.sent = c.Spawn(slot.Props(r.deps.Slot, name, residents, r.draining)), 0
 	r.names[l.pid.GetId()] = name
-	if r.draining != nil {
-		r.forward(c, name, envelope{message: r.draining})
-	}
 	held := l.held
 	l.held = nil
 	for _, e := range held {
@@ -328,20 +339,36 @@ func (r *registry) retire(c actor.Context, msg *slotdv1.Retire) {
 	if l == nil || l.pid == nil || l.sent != msg.GetReceived() {
 		return
 	}
+	if msg.GetResting() {
+		r.rests(l, true)
+		r.finishDrain(c)
+		return
+	}
 	delete(r.names, l.pid.GetId())
 	c.Poison(l.pid)
 	r.remove(c, msg.GetSlot())
 }
 
+func (r *registry) rests(l *lane, resting bool) {
+	if l.resting != resting {
+		if l.resting = resting; resting {
+			r.resting++
+		} else {
+			r.resting--
+		}
+	}
+}
+
 func (r *registry) remove(c actor.Context, name string) {
+	r.rests(r.lanes[name], false)
 	delete(r.lanes, name)
 	r.deps.Live(len(r.lanes))
 	r.finishDrain(c)
 }
 
-// finishDrain answers when it is certain that no slot is left.
+// finishDrain answers when it is certain that no slot is left that has something to do.
 func (r *registry) finishDrain(c actor.Context) {
-	if r.draining == nil || r.stage == recovering || len(r.lanes) > 0 {
+	if r.draining == nil || r.stage == recovering || len(r.lanes) > r.resting {
 		return
 	}
 	for _, pid := range r.drained {
@@ -350,7 +377,7 @@ func (r *registry) finishDrain(c actor.Context) {
 	r.drained = nil
 }
 
-// drain may be repeated with a shorter grace. The answer comes when no slot is left.
+// drain may be repeated with a shorter grace. The answer comes when no slot has anything left to do.
 func (r *registry) drain(c actor.Context, msg *slotdv1.Drain) {
 	r.draining = msg
 	if c.Sender() != nil {
@@ -381,6 +408,7 @@ func (r *registry) terminated(c actor.Context, msg *actor.Terminated) {
 	}
 	delete(r.names, msg.Who.GetId())
 	l := r.lanes[name]
+	r.rests(l, false)
 	r.pending -= l.open // their answers died with the slot
 	l.pid, l.open = nil, 0
 	wait := min(rebuildDelay<<min(l.deaths, 16), maxRebuildDelay)

@@ -37,10 +37,10 @@ type Resident struct {
 	Spec   *soltiv1.CreateSpec
 }
 
-// Props makes the actor of a slot from what the store knows of it, in id order.
-func Props(deps *Deps, name string, residents []Resident) *actor.Props {
+// Props makes the actor of a slot from what the store knows of it, in id order. drain is set when the node stops.
+func Props(deps *Deps, name string, residents []Resident, drain *slotdv1.Drain) *actor.Props {
 	props := actor.PropsFromProducer(func() actor.Actor {
-		a := &slotActor{deps: deps, name: name, core: New(deps.QueueLimit), residents: residents}
+		a := &slotActor{deps: deps, name: name, core: New(deps.QueueLimit), residents: residents, drain: drain}
 		if deps.Wrap != nil {
 			return deps.Wrap(a)
 		}
@@ -55,7 +55,8 @@ type slotActor struct {
 	name       string
 	core       Slot
 	pipeline   *store.Pipeline[Effect]
-	residents  []Resident // until Started
+	residents  []Resident     // until Started
+	drain      *slotdv1.Drain // until Started
 	tenants    map[string]*tenant
 	keys       map[string]*slotdv1.KeyRecord // of admissions in flight
 	refused    map[string]struct{}           // tasks that commits in flight may still name
@@ -75,6 +76,8 @@ type tenant struct {
 	spec     *soltiv1.CreateSpec
 	key      string                // idempotency key, while the admission is in flight
 	admitted *store.Batch          // its admission, while in flight
+	begun    bool                  // its first attempt has been written, and is its actor's to start
+	dead     bool                  // its end could not be written yet
 	pid      *actor.PID            // of the holder's actor, once spawned
 	outcome  *slotdv1.TaskFinished // handed in by its actor
 	stops    []*slotdv1.StopTask   // what its actor was told, or must be told once spawned
@@ -124,9 +127,13 @@ func (a *slotActor) Receive(c actor.Context) {
 	case *slotdv1.Drain:
 		a.received++
 		a.wake() // an idle slot need not wait any longer
-		a.step(c, Drain{Grace: time.Duration(msg.GetGraceMs()) * time.Millisecond})
+		a.step(c, drainEvent(msg))
 	case *slotdv1.TaskFinished:
 		a.finished(c, msg)
+	case *slotdv1.TaskParked:
+		a.step(c, Parked{msg.GetTaskId()})
+	case *slotdv1.TaskDead:
+		a.died(c, msg.GetTaskId())
 	case store.Committed:
 		a.settle(c, msg)
 	case *actor.Terminated:
@@ -166,8 +173,21 @@ func (a *slotActor) start(c actor.Context) {
 			known.Queue = append(known.Queue, id)
 		}
 	}
-	a.residents = nil
-	a.step(c, known)
+	switch drain := a.drain; {
+	case drain == nil:
+		a.step(c, known)
+	case drain.GetKeep():
+		a.step(c, drainEvent(drain)) // first, so that nothing is woken
+		a.step(c, known)
+	default:
+		a.step(c, known)
+		a.step(c, drainEvent(drain))
+	}
+	a.residents, a.drain = nil, nil
+}
+
+func drainEvent(msg *slotdv1.Drain) Drain {
+	return Drain{Grace: time.Duration(msg.GetGraceMs()) * time.Millisecond, Keep: msg.GetKeep()}
 }
 
 // submit answers a known idempotency key before the core hears of it.
@@ -370,12 +390,15 @@ func (a *slotActor) spawn(c actor.Context, id string) {
 	if t == nil { // refused after it was decided
 		return
 	}
-	t.pid = c.Spawn(task.Props(a.deps.Task, t.record, t.spec, slices.Clone(t.stops)...))
+	t.pid = c.Spawn(task.Props(a.deps.Task, task.Holder{
+		Record: t.record, Spec: t.spec, Begun: t.begun, Stops: slices.Clone(t.stops),
+	}))
+	t.begun, t.dead = false, false
 }
 
 // stop is kept for an actor that has yet to be spawned, or to be made again.
 func (a *slotActor) stop(c actor.Context, eff Stop) {
-	t, msg := a.tenants[eff.Task], &slotdv1.StopTask{Cause: string(eff.Cause)}
+	t, msg := a.tenants[eff.Task], &slotdv1.StopTask{Cause: string(eff.Cause), Keep: eff.Keep}
 	if eff.Grace != nil {
 		grace := uint64(max(0, eff.Grace.Milliseconds()))
 		msg.GraceMs = &grace
@@ -392,7 +415,7 @@ func (a *slotActor) stop(c actor.Context, eff Stop) {
 // heard says that a stop adds nothing to an earlier one. A client may cancel as often as it likes.
 func (t *tenant) heard(msg *slotdv1.StopTask) bool {
 	return slices.ContainsFunc(t.stops, func(earlier *slotdv1.StopTask) bool {
-		return earlier.GetCause() == msg.GetCause() &&
+		return earlier.GetCause() == msg.GetCause() && earlier.GetKeep() == msg.GetKeep() &&
 			(msg.GraceMs == nil || (earlier.GraceMs != nil && earlier.GetGraceMs() <= msg.GetGraceMs()))
 	})
 }
@@ -402,7 +425,8 @@ func (a *slotActor) rest(c actor.Context) {
 	if a.pipeline.Idle() {
 		a.refused = nil
 	}
-	idle := a.core.Phase() == Idle && a.pipeline.Idle()
+	empty, resting := a.core.Rest()
+	idle := (empty || resting) && a.pipeline.Idle()
 	switch {
 	case idle && a.idle == nil:
 		a.shed()
@@ -440,13 +464,15 @@ func put[K comparable, V any](m *map[K]V, key K, value V) {
 	(*m)[key] = value
 }
 
-// retire offers to leave memory. The registry declines by sending something.
+// retire offers to leave memory, or tells that the slot is through with a drain. The registry declines by sending
+// something.
 func (a *slotActor) retire(c actor.Context, msg *idled) {
 	if a.idle == nil || msg.generation != a.generation {
 		return
 	}
 	a.idle = nil
-	c.Send(a.deps.Registry, &slotdv1.Retire{Slot: a.name, Received: a.received})
+	empty, _ := a.core.Rest()
+	c.Send(a.deps.Registry, &slotdv1.Retire{Slot: a.name, Received: a.received, Resting: !empty})
 }
 
 // release leaves no timer behind.

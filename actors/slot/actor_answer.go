@@ -57,17 +57,34 @@ func (a *slotActor) await(c actor.Context, effects []Effect) {
 			a.callers[answer.Caller] = who
 		}
 	}
-	if a.stuck {
+	if a.stuck || a.lost() {
 		a.giveUp(c)
 	}
 }
 
-// giveUp also answers those who wait for the end of a holder that has not been spawned, and cannot be before the store
-// writes again.
+// lost: whoever waits for the end of the holder waits for the store. Its actor has said that it is dead, or has not been
+// spawned.
+func (a *slotActor) lost() bool {
+	if a.core.holder == nil {
+		return false
+	}
+	t := a.tenants[a.core.holder.task]
+	return t.dead || a.stuck && t.pid == nil
+}
+
+// died: the end of the holder is not recorded, and nothing of it lives.
+func (a *slotActor) died(c actor.Context, id string) {
+	if t := a.tenants[id]; t != nil && t.outcome == nil {
+		t.dead = true
+		a.giveUp(c)
+	}
+}
+
+// giveUp answers all who wait for nothing but the store.
 func (a *slotActor) giveUp(c actor.Context) {
-	spawned := a.core.holder == nil || a.tenants[a.core.holder.task].pid != nil
+	lost := a.lost()
 	for number, who := range a.callers {
-		if who.decided || !who.submit && !spawned {
+		if who.decided && a.stuck || !who.submit && lost {
 			a.answer(c, Answer{Caller: number, Reply: Unavailable})
 		}
 	}

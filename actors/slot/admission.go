@@ -71,7 +71,7 @@ func (s *Slot) kept(ev Kept) []Effect {
 	if old != nil && old.owed {
 		effects = append(effects, s.supersede(old)...)
 	}
-	if !s.pending(e) {
+	if !s.pending(e) || s.holder == nil { // the daemon stops: it is for the next life to let it hold the slot
 		return effects
 	}
 	return append(effects, s.retire(messages.ReasonReplaced, nil)...)

@@ -24,9 +24,16 @@ func (s *Slot) finished(ev Finished) []Effect {
 	return append(effects, s.next()...)
 }
 
-// next gives the free slot to the replacement, else to the head of the queue, else leaves it idle.
+// next gives the free slot to the replacement, else to the head of the queue, else leaves it idle. What waits for the
+// next life is left alone.
 func (s *Slot) next() []Effect {
 	e := s.replacement
+	if s.keep {
+		if s.phase != Idle {
+			s.become(Idle)
+		}
+		return nil
+	}
 	if e != nil {
 		s.replacement = nil
 	} else if e = s.queue.pop(); e != nil {
@@ -74,7 +81,12 @@ func (s *Slot) retire(cause messages.Reason, grace *time.Duration) []Effect {
 	if s.phase == Occupied {
 		s.become(Retiring)
 	}
-	return []Effect{Stop{s.holder.task, cause, grace}}
+	effects := []Effect{Stop{Task: s.holder.task, Cause: cause, Grace: grace}}
+	if s.holder.asleep {
+		effects = append(effects, Spawn{s.holder.task})
+	}
+	s.holder.asleep, s.holder.parked = false, false
+	return effects
 }
 
 // leave ends a task that waits.
@@ -99,9 +111,15 @@ func (s *Slot) clear(ev Clear) []Effect {
 	return append(effects, s.retire(messages.ReasonCanceled, nil)...)
 }
 
-// drain ends all that is here. It may be repeated with a shorter grace.
+// drain ends all that is here, or with Keep only what runs. It may be repeated with a shorter grace.
 func (s *Slot) drain(ev Drain) []Effect {
-	s.draining = true
+	s.draining, s.keep = true, ev.Keep
+	if ev.Keep {
+		if s.holder == nil || s.holder.asleep {
+			return nil
+		}
+		return []Effect{Stop{Task: s.holder.task, Cause: messages.ReasonShutdown, Grace: &ev.Grace, Keep: true}}
+	}
 	effects := s.empty()
 	if s.holder != nil {
 		effects = append(effects, s.retire(messages.ReasonShutdown, &ev.Grace)...)
@@ -172,7 +190,7 @@ func (s *Slot) successor(task string) *entry {
 
 // parting is the reason for which what waits ends without a successor.
 func (s *Slot) parting() messages.Reason {
-	if s.draining {
+	if s.draining && !s.keep {
 		return messages.ReasonShutdown
 	}
 	return messages.ReasonCanceled

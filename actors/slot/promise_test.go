@@ -10,8 +10,12 @@ func (w *world) check() {
 	if (w.core.holder == nil) != (w.core.Phase() == Idle) {
 		w.fatalf("%v with holder %v", w.core.Phase(), w.core.holder)
 	}
-	if w.core.holder == nil && (w.core.replacement != nil || w.core.queue.size > 0) {
+	kept := w.drained && w.keeps
+	if w.core.holder == nil && (w.core.replacement != nil || w.core.queue.size > 0) && !kept {
 		w.fatalf("idle, and somebody waits")
+	}
+	if _, resting := w.core.Rest(); resting && (!kept || w.live != "" && !w.parked) {
+		w.fatalf("rests while %q runs", w.live)
 	}
 	if w.live != "" && (w.core.holder == nil || w.core.holder.task != w.live) {
 		w.fatalf("%s lives and does not hold the slot", w.live)
@@ -36,6 +40,8 @@ func (w *world) settle() {
 			w.store(false)
 		case len(w.flights) > 0:
 			w.retry()
+		case w.drained && w.keeps && (w.parked || w.live == ""):
+			w.bequeath()
 		case w.live != "":
 			w.told = true
 			w.finish()
@@ -46,6 +52,20 @@ func (w *world) settle() {
 		w.check()
 	}
 	w.fatalf("never comes to rest: %v", w.core.Phase())
+}
+
+// bequeath ends a life that keeps its tasks, and begins the next: what it does not know is lost.
+func (w *world) bequeath() {
+	if _, resting := w.core.Rest(); !resting {
+		w.fatalf("does not rest: %v, holder %+v", w.core.Phase(), w.core.holder)
+	}
+	if len(w.waiting) > 0 {
+		w.fatalf("callers without an answer at the end of a life: %v", w.waiting)
+	}
+	left := len(w.durable)
+	if w.crash(); left != len(w.durable) {
+		w.fatalf("%d tasks are left of %d", len(w.durable), left)
+	}
 }
 
 func (w *world) rest() {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"slotd/actors/store"
+	"slotd/actors/task"
 	"slotd/messages"
 	slotdv1 "slotd/messages/slotd/v1"
 	soltiv1 "slotd/messages/solti/v1"
@@ -15,15 +16,19 @@ func (a *slotActor) record(batch *store.Batch, eff Record, now time.Time) {
 	t := a.tenants[eff.Task]
 	switch eff.Change {
 	case Admit:
-		t.record.Role, t.record.ResourceVersion = eff.Role, 1
 		t.admitted = batch
+		if !a.begin(batch, t, eff.Role, now) {
+			t.record.Role, t.record.ResourceVersion = eff.Role, 1
+		}
 		batch.Specs = append(batch.Specs, &slotdv1.SpecRecord{TaskId: eff.Task, Spec: t.spec})
 		if t.key != "" {
 			batch.Keys = append(batch.Keys, a.remember(t))
 		}
 	case Promote:
-		t.record = revised(t.record, now, slotdv1.Role_ROLE_HOLDER)
-		t.record.Phase, t.record.Status = slotdv1.Phase_PHASE_READY, soltiv1.TaskStatus_TASK_STATUS_PENDING
+		if !a.begin(batch, t, slotdv1.Role_ROLE_HOLDER, now) {
+			t.record = revised(t.record, now, slotdv1.Role_ROLE_HOLDER)
+			t.record.Phase, t.record.Status = slotdv1.Phase_PHASE_READY, soltiv1.TaskStatus_TASK_STATUS_PENDING
+		}
 	case End:
 		t.record = revised(t.record, now, slotdv1.Role_ROLE_NONE)
 		t.record.Phase, t.record.Status = slotdv1.Phase_PHASE_FINISHED, soltiv1.TaskStatus_TASK_STATUS_CANCELED
@@ -40,12 +45,27 @@ func (a *slotActor) record(batch *store.Batch, eff Record, now time.Time) {
 	batch.Tasks = append(batch.Tasks, t.record)
 }
 
+// begin writes the first attempt of a new holder together with the decision, where attempts need no permit: the store is
+// asked once, not twice, between a submission and its process.
+func (a *slotActor) begin(batch *store.Batch, t *tenant, role slotdv1.Role, now time.Time) bool {
+	if role != slotdv1.Role_ROLE_HOLDER || a.deps.Task.Permits {
+		return false
+	}
+	var run *slotdv1.RunRecord
+	t.record, run = task.Begin(a.deps.Task, t.record, t.spec, now)
+	t.begun = true
+	batch.Runs = append(batch.Runs, run)
+	return true
+}
+
 // commit leaves out what is said of tasks whose admission was refused after it was said.
 func (a *slotActor) commit(batch *store.Batch, done func(error)) {
-	void := func(r *slotdv1.TaskRecord) bool { _, refused := a.refused[r.GetId()]; return refused }
+	refused := func(id string) bool { _, refused := a.refused[id]; return refused }
+	void := func(r *slotdv1.TaskRecord) bool { return refused(r.GetId()) }
 	if slices.ContainsFunc(batch.Tasks, void) {
 		rest := *batch
 		rest.Tasks = slices.DeleteFunc(slices.Clone(batch.Tasks), void)
+		rest.Runs = slices.DeleteFunc(slices.Clone(batch.Runs), func(r *slotdv1.RunRecord) bool { return refused(r.GetTaskId()) })
 		batch = &rest
 	}
 	a.deps.Commit(batch, done)

@@ -76,8 +76,10 @@ type (
 	}
 	Drain struct { // the daemon stops: admit nothing, end what is here
 		Grace time.Duration
+		Keep  bool // end only what runs: the next life goes on with the rest
 	}
-	Died struct{ Task string } // the holder's actor ended without an outcome
+	Parked struct{ Task string } // the holder waits for the next life
+	Died   struct{ Task string } // the holder's actor ended without an outcome
 )
 
 // What must be done, in order.
@@ -98,6 +100,7 @@ type (
 		Task  string
 		Cause messages.Reason
 		Grace *time.Duration
+		Keep  bool // only its attempt
 	}
 	Release struct{ Task string } // the holder's actor may go
 	Answer  struct {
@@ -154,6 +157,8 @@ type entry struct {
 	waiters  []Answer // given when it has ended
 	replaced *entry   // the replacement that gave way to this one, until that is durable
 	owed     bool     // its end went with a refused successor: whoever took that one's place writes it, once kept
+	asleep   bool     // a holder for the next life to wake: it has no actor
+	parked   bool     // a holder whose actor is through with this life
 }
 
 // Slot is the state machine of one slot.
@@ -166,6 +171,7 @@ type Slot struct {
 	limbo       map[string]*entry // what has given way for good, by the task whose commit has its end, until that is known
 	limit       int
 	draining    bool
+	keep        bool // of draining: nobody is promoted in this life
 }
 
 // New makes an idle slot whose queue takes limit tasks.
@@ -173,6 +179,13 @@ func New(limit int) Slot { return Slot{limit: limit} }
 
 // Phase returns the present phase.
 func (s *Slot) Phase() Phase { return s.phase }
+
+// Rest says that nothing is left to do before the slot leaves memory: empty when it has no task, resting when it has
+// some, but none for this life.
+func (s *Slot) Rest() (empty, resting bool) {
+	resting = s.keep && (s.holder == nil || s.holder.parked || s.holder.asleep)
+	return s.phase == Idle && s.replacement == nil && s.queue.size == 0, resting
+}
 
 // Step applies one event and says what must be done about it.
 func (s *Slot) Step(ev Event) []Effect {
@@ -193,6 +206,8 @@ func (s *Slot) Step(ev Event) []Effect {
 		return s.clear(ev)
 	case Drain:
 		return s.drain(ev)
+	case Parked:
+		return s.parked(ev)
 	case Died:
 		return s.died(ev)
 	default:
@@ -200,7 +215,7 @@ func (s *Slot) Step(ev Event) []Effect {
 	}
 }
 
-// resumed makes first start and recovery one path: an empty slot stays idle.
+// resumed makes first start and recovery one path: an empty slot stays idle. While the daemon stops, nobody is woken.
 func (s *Slot) resumed(ev Resumed) []Effect {
 	for _, task := range ev.Queue {
 		s.enqueue(&entry{task: task})
@@ -211,13 +226,24 @@ func (s *Slot) resumed(ev Resumed) []Effect {
 	if ev.Holder == "" {
 		return s.next()
 	}
-	s.holder = &entry{task: ev.Holder}
+	s.holder = &entry{task: ev.Holder, asleep: s.keep}
 	s.become(Occupied)
+	if s.keep {
+		return nil
+	}
 	effects := []Effect{Spawn{ev.Holder}}
 	if s.replacement != nil { // the stop may have been lost with the old actor
 		effects = append(effects, s.retire(messages.ReasonReplaced, nil)...)
 	}
 	return effects
+}
+
+// parked counts unless the holder has been told to end since it said so.
+func (s *Slot) parked(ev Parked) []Effect {
+	if s.holder != nil && s.holder.task == ev.Task && s.phase == Occupied {
+		s.holder.parked = true
+	}
+	return nil
 }
 
 func (s *Slot) died(ev Died) []Effect {
@@ -266,6 +292,7 @@ func (Finished) event()  {}
 func (Cancel) event()    {}
 func (Clear) event()     {}
 func (Drain) event()     {}
+func (Parked) event()    {}
 func (Died) event()      {}
 func (Record) effect()   {}
 func (Spawn) effect()    {}

@@ -111,7 +111,9 @@ func (s *story) parse(t *testing.T, caller Caller, words []string) Event {
 	case "clear":
 		return Clear{Caller: caller, Holder: arg(1) == "holder"}
 	case "drain":
-		return Drain{Grace: *grace(1)}
+		return Drain{Grace: *grace(1), Keep: arg(2) == "keep"}
+	case "parked":
+		return Parked{arg(1)}
 	}
 	t.Fatalf("unknown verb %q", words[0])
 	return nil
@@ -144,10 +146,14 @@ func (s *story) show(eff Effect) string {
 		}
 		return strings.TrimSpace(text + " " + string(eff.Reason))
 	case Stop:
+		text := fmt.Sprintf("stop %s %s", eff.Task, eff.Cause)
 		if eff.Grace != nil {
-			return fmt.Sprintf("stop %s %s within %v", eff.Task, eff.Cause, *eff.Grace)
+			text += fmt.Sprintf(" within %v", *eff.Grace)
 		}
-		return fmt.Sprintf("stop %s %s", eff.Task, eff.Cause)
+		if eff.Keep {
+			text += ", keep it"
+		}
+		return text
 	case Answer:
 		text := fmt.Sprintf("answer %q: %s", s.asked[eff.Caller], eff.Reply)
 		if eff.Reply == Busy {
@@ -180,6 +186,9 @@ func (s *story) stand() string {
 	for e := range s.slot.queue.all {
 		text += sep + e.task
 		sep = " "
+	}
+	if _, resting := s.slot.Rest(); resting {
+		text += ", rests"
 	}
 	return text
 }

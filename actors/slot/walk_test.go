@@ -34,6 +34,7 @@ func TestRandomWalk(t *testing.T) {
 	}
 	for _, what := range []string{
 		"kept", "refused", "finished", "cancel", "purge", "clear", "drain", "died", "crash", "busy", "full", "draining",
+		"parked", "asleep",
 		"refused holder", "refused in chain", "restored", "retried",
 	} {
 		if seen[what] == 0 {

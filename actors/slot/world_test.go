@@ -35,6 +35,8 @@ type world struct {
 	last     Caller
 	accepted []string
 	drained  bool
+	keeps    bool // the store outlives the daemon: a drain leaves for the next life what it can
+	parked   bool // the live holder waits for the next life
 }
 
 type step struct {
@@ -65,7 +67,7 @@ func newWorld(t *testing.T, seed, n uint64) *world {
 	return &world{
 		t: t, name: fmt.Sprintf("seed %d walk %d", seed, n), rand: rand.New(rand.NewPCG(seed, n)), core: New(walkLimit),
 		durable: map[string]place{}, ends: map[string]int{}, deleted: map[string]bool{}, refused: map[string]bool{},
-		waiting: map[Caller]string{},
+		waiting: map[Caller]string{}, keeps: n%2 == 0,
 	}
 }
 
@@ -103,7 +105,9 @@ func (w *world) move() {
 	case n < 89 && w.rand.IntN(4) == 0:
 		w.saw("drain")
 		w.drained = true
-		w.step(Drain{Grace: time.Second})
+		w.step(Drain{Grace: time.Second, Keep: w.keeps})
+	case n < 92:
+		w.park()
 	case n == 99 && w.rand.IntN(4) == 0:
 		w.crash()
 	}
@@ -164,6 +168,9 @@ func (w *world) step(ev Event) {
 			if w.core.holder == nil || eff.Task != w.core.holder.task {
 				w.fatalf("%v tells %s to stop, which does not hold the slot", ev, eff.Task)
 			}
+			if !eff.Keep {
+				w.parked = false // it wakes up for its end
+			}
 			w.told = w.told || eff.Task == w.live
 		case Recall:
 			if eff.Task != w.live {
@@ -195,6 +202,8 @@ func (w *world) decided(eff Record) {
 	switch {
 	case eff.Change == Admit && eff.Role == slotdv1.Role_ROLE_QUEUED:
 		w.queued = append(w.queued, eff.Task)
+	case eff.Change == Promote && w.drained && w.keeps:
+		w.fatalf("%s is promoted while the daemon stops", eff.Task)
 	case eff.Change == Promote && i > 0:
 		w.fatalf("%s overtakes %v", eff.Task, w.queued[:i])
 	case i >= 0 && (eff.Change == Promote || eff.Change == End):
@@ -354,13 +363,27 @@ func (w *world) spawn(task string) {
 	if w.durable[task].role != slotdv1.Role_ROLE_HOLDER {
 		w.fatalf("%s is spawned, and the store does not know it as the holder", task)
 	}
+	if w.drained && w.keeps && w.core.Phase() != Retiring && !w.told {
+		w.saw("spawned to be kept") // its actor hears so before it begins
+	}
 	w.live = task
-	w.told = w.core.Phase() == Retiring
+	w.told = w.core.Phase() == Retiring || w.drained
+}
+
+// park lets the holder say that it waits for the next life.
+func (w *world) park() {
+	if w.live == "" || !w.drained || !w.keeps || w.core.Phase() == Retiring {
+		return
+	}
+	w.saw("parked")
+	w.parked = true
+	w.step(Parked{w.live})
+	w.step(Parked{"nobody"})
 }
 
 // finish ends the holder's attempt, sometimes with a word too many.
 func (w *world) finish() {
-	if w.live == "" || (!w.told && w.rand.IntN(3) > 0) {
+	if w.live == "" || w.parked || (!w.told && w.rand.IntN(3) > 0) {
 		return
 	}
 	task := w.live
@@ -390,7 +413,7 @@ func (w *world) crash() {
 		}
 		w.apply(f.records)
 	}
-	w.flights, w.live, w.told, w.strict, w.drained = nil, "", false, false, false
+	w.flights, w.live, w.told, w.strict, w.drained, w.parked = nil, "", false, false, false, false
 	clear(w.waiting) // their answers died with the actor
 	var known Resumed
 	var ids []string
@@ -411,5 +434,10 @@ func (w *world) crash() {
 		}
 	}
 	w.core = New(walkLimit)
+	if w.keeps && w.rand.IntN(4) == 0 { // the node is told to stop before it has recovered
+		w.drained = true
+		w.step(Drain{Grace: time.Second, Keep: true})
+		w.saw("asleep")
+	}
 	w.step(known)
 }

@@ -18,6 +18,7 @@ type Deps struct {
 	Commit   func(*store.Batch, func(error))
 	Executor *actor.PID
 	Node     string
+	Life     uint32                        // of the node: no two lives have the same
 	Permits  bool                          // the node limits how many attempts run at a time
 	Options  []actor.PropsOption           // for task actors
 	Wrap     func(actor.Actor) actor.Actor // around task actors; nil = nothing
@@ -27,11 +28,35 @@ type Deps struct {
 // RetryCommit is how long a task waits before it commits again what the store could not write.
 const RetryCommit = 250 * time.Millisecond
 
-// Props makes the actor of a holder from what the store knows of it, and from what it has to be told: a task that must
-// end before it ever ran starts nothing. Its parent is the task's slot, which it sends TaskFinished once.
-func Props(deps *Deps, record *slotdv1.TaskRecord, spec *soltiv1.CreateSpec, stops ...*slotdv1.StopTask) *actor.Props {
+// Holder is a task whose turn it is.
+type Holder struct {
+	Record *slotdv1.TaskRecord // what the store knows of it
+	Spec   *soltiv1.CreateSpec // shared, never changed
+	Begun  bool                // Record is of an attempt that Begin has written, and that is still to be started
+	Stops  []*slotdv1.StopTask // what it has to be told: a task that must end before it ever ran starts nothing
+}
+
+// Begin writes the first attempt of a task that is about to hold its slot: prev is what was written of the task before,
+// or its first record, with version 0. So the attempt is durable together with the decision that lets it run. It must
+// not be used where attempts need a permit.
+func Begin(deps *Deps, prev *slotdv1.TaskRecord, spec *soltiv1.CreateSpec, now time.Time) (*slotdv1.TaskRecord, *slotdv1.RunRecord) {
+	core := New(spec, State{}, 0)
+	for _, eff := range core.Step(now, Granted{Attempt: 1}) {
+		if r, ok := eff.(Record); ok {
+			return r.State.next(prev, now, deps), r.Run.record(prev.GetId(), deps.Node)
+		}
+	}
+	panic("task: a first attempt without a record")
+}
+
+// Props makes the actor of a holder. Its parent is the task's slot, which it sends TaskFinished once, TaskDead before
+// that when the end cannot be written yet, or TaskParked when it was told to keep the task for the next life.
+func Props(deps *Deps, h Holder) *actor.Props {
 	return actor.PropsFromProducer(func() actor.Actor {
-		a := &taskActor{deps: deps, record: record, stops: stops, core: New(spec, StateOf(record), seed(record.GetId()))}
+		a := &taskActor{
+			deps: deps, record: h.Record, begun: h.Begun, stops: h.Stops,
+			core: New(h.Spec, StateOf(h.Record), seed(h.Record.GetId())),
+		}
 		if deps.Wrap != nil {
 			return deps.Wrap(a)
 		}
@@ -43,7 +68,8 @@ func Props(deps *Deps, record *slotdv1.TaskRecord, spec *soltiv1.CreateSpec, sto
 type taskActor struct {
 	deps     *Deps
 	record   *slotdv1.TaskRecord // the last one written
-	stops    []*slotdv1.StopTask // until Started
+	begun    bool                // until Started, as are stops
+	stops    []*slotdv1.StopTask
 	core     Task
 	pipeline *store.Pipeline[Effect]
 	timer    *time.Timer
@@ -86,13 +112,16 @@ func (a *taskActor) Receive(c actor.Context) {
 func (a *taskActor) start(c actor.Context) {
 	self, root := c.Self(), c.ActorSystem().Root
 	a.pipeline = store.NewPipeline[Effect](a.deps.Commit, func(done store.Committed) { root.Send(self, done) })
-	if a.core.State().Phase != Ready || len(a.stops) == 0 {
+	if !a.begun && (a.core.State().Phase != Ready || len(a.stops) == 0) {
 		a.step(c, Resumed{})
 	}
 	for _, msg := range a.stops {
 		a.step(c, stopEvent(msg))
 	}
-	a.stops = nil
+	if a.begun {
+		a.act(c, Start{a.core.State().Attempt})
+	}
+	a.begun, a.stops = false, nil
 }
 
 func (a *taskActor) step(c actor.Context, ev Event) {
@@ -113,7 +142,7 @@ func (a *taskActor) perform(c actor.Context, effects []Effect) {
 		switch eff := eff.(type) {
 		case Record:
 			batch = a.write(eff)
-		case Start, Forget, Finish:
+		case Start, Forget, Finish, Park:
 			later = append(later, eff)
 		default:
 			a.act(c, eff)
@@ -126,10 +155,18 @@ func (a *taskActor) perform(c actor.Context, effects []Effect) {
 	for _, eff := range a.pipeline.After(later) {
 		a.act(c, eff)
 	}
+	a.lament(c)
+}
+
+// lament: the end of the task waits for a store that cannot write. Whoever waits for the task to be dead need not.
+func (a *taskActor) lament(c actor.Context) {
+	if a.core.State().Phase == Finished && a.pipeline.Blocked() {
+		c.Send(c.Parent(), &slotdv1.TaskDead{TaskId: a.record.GetId()})
+	}
 }
 
 func (a *taskActor) write(eff Record) *store.Batch {
-	a.record = eff.State.next(a.record, time.Now(), a.deps.Node)
+	a.record = eff.State.next(a.record, time.Now(), a.deps)
 	batch := &store.Batch{Tasks: []*slotdv1.TaskRecord{a.record}}
 	if run := eff.Run.record(a.record.GetId(), a.deps.Node); run != nil {
 		batch.Runs = []*slotdv1.RunRecord{run}
@@ -146,6 +183,7 @@ func (a *taskActor) settle(c actor.Context, done store.Committed) {
 	if failed == nil || a.retry != nil {
 		return
 	}
+	a.lament(c)
 	a.deps.Logger.Warn("transition not written, will retry", "task_id", a.record.GetId(), "error", done.Err)
 	self, root := c.Self(), c.ActorSystem().Root
 	a.retry = time.AfterFunc(RetryCommit, func() { root.Send(self, &retryCommit{}) })
@@ -172,7 +210,11 @@ func (a *taskActor) act(c actor.Context, eff Effect) {
 		}
 		c.Request(executor, &slotdv1.StartAttempt{TaskId: id, Attempt: eff.Attempt, Spec: a.core.spec})
 	case Attach:
-		c.Request(executor, &slotdv1.AttachAttempt{TaskId: id, Attempt: eff.Attempt})
+		msg := &slotdv1.AttachAttempt{TaskId: id, Attempt: eff.Attempt}
+		if a.record.GetLife() == a.deps.Life && a.core.State().Phase == Running {
+			msg.Spec = a.core.spec // its start may have been lost with the old actor
+		}
+		c.Request(executor, msg)
 	case Term:
 		c.Send(executor, &slotdv1.StopAttempt{TaskId: id, Attempt: eff.Attempt})
 	case Kill:
@@ -183,6 +225,8 @@ func (a *taskActor) act(c actor.Context, eff Effect) {
 		a.arm(c, eff)
 	case Finish:
 		a.finish(c, eff)
+	case Park:
+		c.Send(c.Parent(), &slotdv1.TaskParked{TaskId: id})
 	}
 }
 
@@ -198,7 +242,7 @@ func (a *taskActor) arm(c actor.Context, eff Arm) {
 // writes.
 func (a *taskActor) finish(c actor.Context, eff Finish) {
 	a.release()
-	a.record = eff.State.next(a.record, time.Now(), a.deps.Node)
+	a.record = eff.State.next(a.record, time.Now(), a.deps)
 	c.Send(c.Parent(), &slotdv1.TaskFinished{
 		Task: a.record,
 		Run:  eff.Run.record(a.record.GetId(), a.deps.Node),
@@ -225,7 +269,7 @@ func (a *taskActor) renounce(c actor.Context) {
 }
 
 func stopEvent(msg *slotdv1.StopTask) Stop {
-	stop := Stop{Cause: messages.Reason(msg.GetCause())}
+	stop := Stop{Cause: messages.Reason(msg.GetCause()), Keep: msg.GetKeep()}
 	if msg.GraceMs != nil {
 		grace := ms(msg.GetGraceMs())
 		stop.Grace = &grace

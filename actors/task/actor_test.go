@@ -59,7 +59,7 @@ func atHome(t *testing.T, edit func(*soltiv1.CreateSpec), body func(h *home)) {
 		}
 		child := make(chan *actor.PID, 1)
 		pid := sys.Root.Spawn(actor.PropsFromProducer(func() actor.Actor {
-			return &parent{h.slot, Props(h.deps, record, spec(edit)), child}
+			return &parent{h.slot, Props(h.deps, Holder{Record: record, Spec: spec(edit)}), child}
 		}, actor.WithSupervisor(actortest.StopOnPanic)))
 		h.pid = <-child
 		defer func() {

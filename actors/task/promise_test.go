@@ -16,7 +16,7 @@ func (w *world) judge(s State) {
 			w.fatalf("run %d is never closed", r.Attempt)
 		case r.Shown.Status == soltiv1.TaskStatus_TASK_STATUS_SUCCEEDED:
 			row = 0
-		case r.Shown.Reason != messages.ReasonNodeLost:
+		case r.Shown.Reason != messages.ReasonNodeLost && r.Shown.Reason != messages.ReasonShutdown:
 			row++
 		}
 		longest = max(longest, row)
@@ -43,6 +43,9 @@ func (w *world) settle() {
 		if w.outcome != nil {
 			w.rest()
 			return
+		}
+		if w.parked {
+			w.rebuild(true)
 		}
 		w.store(false)
 		w.hear()

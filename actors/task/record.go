@@ -36,7 +36,7 @@ func StateOf(r *slotdv1.TaskRecord) State {
 }
 
 // next writes the record that follows prev; prev is left as it is, since the store and the catalog share it.
-func (s State) next(prev *slotdv1.TaskRecord, now time.Time, node string) *slotdv1.TaskRecord {
+func (s State) next(prev *slotdv1.TaskRecord, now time.Time, deps *Deps) *slotdv1.TaskRecord {
 	r := &slotdv1.TaskRecord{
 		Id:              prev.GetId(),
 		Slot:            prev.GetSlot(),
@@ -55,6 +55,7 @@ func (s State) next(prev *slotdv1.TaskRecord, now time.Time, node string) *slotd
 		Reason:          string(s.Shown.Reason),
 		ExitCode:        s.Shown.ExitCode,
 		Signal:          s.Shown.Signal,
+		Life:            deps.Life,
 	}
 	if s.Phase == Finished {
 		r.Role = slotdv1.Role_ROLE_NONE
@@ -63,7 +64,7 @@ func (s State) next(prev *slotdv1.TaskRecord, now time.Time, node string) *slotd
 		r.Error = new(s.Shown.Error)
 	}
 	if s.Attempt > 0 {
-		r.Node = node
+		r.Node = deps.Node
 	}
 	return r
 }

@@ -130,6 +130,7 @@ func (s *story) parse(t *testing.T, words []string) Event {
 			grace := duration(t, arg(2))
 			stop.Grace = &grace
 		}
+		stop.Keep = arg(3) == "keep"
 		return stop
 	}
 	t.Fatalf("unknown verb %q", words[0])

@@ -5,8 +5,8 @@
 // it hands its outcome to the slot (its parent), which commits it together with the slot's own next step, and it asks
 // the executor to start, stop and kill attempts.
 //
-// Obligations of whoever performs the effects: a Record is durable before any Start, Forget or Finish that comes after
-// it; Term, Kill and Arm are performed at once. So a Term or Kill may overtake the Start it is meant for: an attempt
+// Obligations of whoever performs the effects: a Record is durable before any Start, Forget, Park or Finish that comes
+// after it; Term, Kill and Arm are performed at once. So a Term or Kill may overtake the Start it is meant for: an attempt
 // that was told to end before its Start could be performed is not started, but Exited. There is one timer: Arm
 // replaces it.
 //
@@ -28,7 +28,7 @@ import (
 type Phase uint8
 
 // A task moves forward, except for the loop Ready → Running → Waiting → Ready. Stopping joins it when a timeout is
-// retried.
+// retried, or when the daemon stops and the task goes on in its next life.
 const (
 	Ready    Phase = iota // may start as soon as the node lets it
 	Running               // an attempt is under way
@@ -46,7 +46,7 @@ var edges = map[Phase][]Phase{
 	Ready:    {Running, Finished},
 	Running:  {Waiting, Stopping, Finished},
 	Waiting:  {Ready, Finished},
-	Stopping: {Waiting, Finished},
+	Stopping: {Ready, Waiting, Finished},
 }
 
 // Timer tells the three uses of the task's timer apart.
@@ -85,6 +85,7 @@ type (
 	Stop struct { // the task must end
 		Cause messages.Reason
 		Grace *time.Duration // replaces the spec's when shorter; 0 kills at once
+		Keep  bool           // the daemon stops: only the attempt must end, and none follows in this life
 	}
 )
 
@@ -112,6 +113,7 @@ type (
 		State State
 		Run   *Run
 	}
+	Park struct{} // tell the slot that nothing follows in this life, and that the next one knows it all
 )
 
 // State is all a restart needs; it is what the store keeps.
@@ -149,6 +151,7 @@ type Task struct {
 	rand   *rand.Rand          // jitter; nil until first needed, seeded by seed
 	seed   uint64
 	stopBy time.Time // Stopping: when the grace ends
+	kept   bool      // the daemon stops: no attempt follows in this life
 }
 
 // New makes a task's machine from what the store knows. The seed decides the jitter.
@@ -183,9 +186,9 @@ func (t *Task) Step(now time.Time, ev Event) []Effect {
 func (t *Task) resumed(now time.Time) []Effect {
 	switch t.state.Phase {
 	case Ready:
-		return []Effect{Acquire{t.state.Attempt + 1}}
-	case Waiting: // the old actor may have had no time to let the attempt be forgotten
-		return []Effect{Arm{t.state.Attempt, Backoff, t.state.Until}, Forget{t.state.Attempt}}
+		return append([]Effect{Acquire{t.state.Attempt + 1}}, t.forget()...)
+	case Waiting:
+		return append([]Effect{Arm{t.state.Attempt, Backoff, t.state.Until}}, t.forget()...)
 	case Running:
 		return []Effect{Attach{t.state.Attempt}}
 	case Stopping: // the stop may have been lost with the old actor; saying it again does no harm
@@ -196,11 +199,19 @@ func (t *Task) resumed(now time.Time) []Effect {
 	}
 }
 
+// forget lets go of the last attempt, whose end is recorded: the old actor may have had no time to.
+func (t *Task) forget() []Effect {
+	if t.state.Attempt == 0 {
+		return nil
+	}
+	return []Effect{Forget{t.state.Attempt}}
+}
+
 func (t *Task) granted(now time.Time, ev Granted) []Effect {
 	switch {
 	case ev.Attempt == t.state.Attempt:
 		return nil // said twice: the permit is in use, or has gone back with the attempt
-	case t.state.Phase != Ready || ev.Attempt != t.state.Attempt+1:
+	case t.kept || t.state.Phase != Ready || ev.Attempt != t.state.Attempt+1:
 		return []Effect{Forget(ev)} // a permit that nobody wants any more goes back
 	}
 	t.state.Attempt = ev.Attempt
@@ -227,7 +238,7 @@ func (t *Task) elapsed(now time.Time, ev Elapsed) []Effect {
 		return t.halt(now, messages.ReasonTimedOut, "", t.grace(nil))
 	case t.state.Phase == Stopping && ev.Timer == Grace && !now.Before(t.stopBy):
 		return []Effect{Kill{ev.Attempt}}
-	case t.state.Phase == Waiting && ev.Timer == Backoff:
+	case t.state.Phase == Waiting && ev.Timer == Backoff && !t.kept:
 		t.become(Ready)
 		return []Effect{Acquire{t.state.Attempt + 1}}
 	default:
@@ -236,9 +247,13 @@ func (t *Task) elapsed(now time.Time, ev Elapsed) []Effect {
 }
 
 func (t *Task) stop(now time.Time, ev Stop) []Effect {
+	if ev.Keep {
+		return t.keep(now, ev)
+	}
 	switch t.state.Phase {
 	case Ready:
-		return append([]Effect{Forget{t.state.Attempt + 1}}, t.finish(canceled(ev.Cause), nil)...)
+		effects := append(t.forget(), Forget{t.state.Attempt + 1})
+		return append(effects, t.finish(canceled(ev.Cause), nil)...)
 	case Waiting:
 		return t.finish(canceled(ev.Cause), nil)
 	case Running:
@@ -247,6 +262,23 @@ func (t *Task) stop(now time.Time, ev Stop) []Effect {
 		return t.hasten(now, ev)
 	default:
 		return nil // it has ended already
+	}
+}
+
+// keep ends what runs, and leaves the rest to the next life.
+func (t *Task) keep(now time.Time, ev Stop) []Effect {
+	t.kept = true
+	switch t.state.Phase {
+	case Ready:
+		return append(t.forget(), Forget{t.state.Attempt + 1}, Park{})
+	case Waiting:
+		return []Effect{Park{}}
+	case Running:
+		return t.halt(now, ev.Cause, "", t.grace(ev.Grace))
+	case Stopping:
+		return t.shorten(now, ev.Grace)
+	default:
+		return nil
 	}
 }
 
@@ -269,18 +301,23 @@ func (t *Task) hasten(now time.Time, ev Stop) []Effect {
 		t.state.End = ev.Cause
 		effects = append(effects, Record{State: t.state})
 	}
-	if ev.Grace == nil {
-		return effects
+	return append(effects, t.shorten(now, ev.Grace)...)
+}
+
+// shorten lets the grace under way end earlier.
+func (t *Task) shorten(now time.Time, grace *time.Duration) []Effect {
+	if grace == nil {
+		return nil
 	}
-	by := now.Add(*ev.Grace)
+	by := now.Add(*grace)
 	if !by.Before(t.stopBy) {
-		return effects
+		return nil
 	}
 	t.stopBy = by
-	if *ev.Grace <= 0 {
-		return append(effects, Kill{t.state.Attempt})
+	if *grace <= 0 {
+		return []Effect{Kill{t.state.Attempt}}
 	}
-	return append(effects, Arm{t.state.Attempt, Grace, by})
+	return []Effect{Arm{t.state.Attempt, Grace, by}}
 }
 
 func (t *Task) exited(now time.Time, ev Exited) []Effect {
@@ -300,10 +337,13 @@ func (t *Task) exited(now time.Time, ev Exited) []Effect {
 // ended closes the run and decides what follows it.
 func (t *Task) ended(now time.Time, v messages.Verdict) []Effect {
 	shown := Shown{Status: v.Status, Reason: v.Reason, Error: v.Error, ExitCode: v.ExitCode, Signal: v.Signal}
-	run, end := t.run(shown, now), t.state.End
+	run, cause, end := t.run(shown, now), t.state.Cause, t.state.End
 	t.state.Cause, t.state.End = "", ""
 	if end != "" {
 		return t.finish(canceled(end), run)
+	}
+	if cause == messages.ReasonShutdown {
+		return t.interrupted(shown, run)
 	}
 	switch {
 	case !v.Failed():
@@ -324,10 +364,29 @@ func (t *Task) ended(now time.Time, v messages.Verdict) []Effect {
 	return t.finish(shown, run)
 }
 
+// interrupted: the daemon's end is no failure of the task. What the policy repeats goes on at once in the next life;
+// when the daemon did not live to see this moment, that is now.
+func (t *Task) interrupted(shown Shown, run *Run) []Effect {
+	if t.spec.GetRestart() == soltiv1.RestartStrategy_RESTART_STRATEGY_NEVER {
+		return t.finish(shown, run)
+	}
+	t.become(Ready)
+	t.state.Shown = shown
+	effects := []Effect{Record{t.state, run}, Forget{t.state.Attempt}}
+	if t.kept {
+		return append(effects, Park{})
+	}
+	return append(effects, Acquire{t.state.Attempt + 1})
+}
+
 func (t *Task) wait(until time.Time, shown Shown, run *Run) []Effect {
 	t.become(Waiting)
 	t.state.Until, t.state.Shown = until, shown
-	return []Effect{Record{t.state, run}, Arm{t.state.Attempt, Backoff, until}, Forget{t.state.Attempt}}
+	effects := []Effect{Record{t.state, run}, Arm{t.state.Attempt, Backoff, until}, Forget{t.state.Attempt}}
+	if t.kept {
+		effects = append(effects, Park{})
+	}
+	return effects
 }
 
 func (t *Task) finish(shown Shown, run *Run) []Effect {
@@ -386,3 +445,4 @@ func (Kill) effect()    {}
 func (Arm) effect()     {}
 func (Forget) effect()  {}
 func (Finish) effect()  {}
+func (Park) effect()    {}

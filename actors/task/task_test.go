@@ -255,11 +255,11 @@ func TestRecordKeepsTheState(t *testing.T) {
 			Cause: messages.ReasonTimedOut, End: messages.ReasonCanceled,
 			Shown: Shown{Status: soltiv1.TaskStatus_TASK_STATUS_FAILED, Reason: messages.ReasonSignaled, Error: "e", ExitCode: &code, Signal: &signal},
 		}
-		if diff := cmp.Diff(want, StateOf(want.next(nil, t0, "n"))); diff != "" {
+		if diff := cmp.Diff(want, StateOf(want.next(nil, t0, &Deps{Node: "n"}))); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", phase, diff)
 		}
 	}
-	if diff := cmp.Diff(State{}, StateOf(State{}.next(nil, t0, "n"))); diff != "" {
+	if diff := cmp.Diff(State{}, StateOf(State{}.next(nil, t0, &Deps{Node: "n"}))); diff != "" {
 		t.Errorf("nothing (-want +got):\n%s", diff)
 	}
 }

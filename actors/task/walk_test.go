@@ -33,7 +33,7 @@ func TestRandomWalk(t *testing.T) {
 	}
 	t.Logf("met %v", seen)
 	for _, what := range []string{
-		"rebuilt", "rebooted", "retried", "stale", "twice", "start withheld", "lost", "killed", "hastened",
+		"rebuilt", "rebooted", "retried", "stale", "twice", "start withheld", "lost", "killed", "hastened", "parked",
 		"Completed", "NonZeroExit", "SpawnFailed", "RetriesExhausted", "Canceled", "Replaced", "Shutdown", "TimedOut",
 	} {
 		if seen[what] == 0 {

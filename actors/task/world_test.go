@@ -31,6 +31,8 @@ type world struct {
 	past     []Event // words that may be heard again
 	timer    *Arm
 	stops    []Stop // what the slot has told the task, and tells it again when it is rebuilt
+	keep     *Stop  // of this life: the daemon stops
+	parked   bool   // the task waits for the next life
 	outcome  *Finish
 
 	restopped bool
@@ -102,8 +104,10 @@ func (w *world) move() {
 		w.ring()
 	case n < 88:
 		w.again()
-	case n < 91:
+	case n < 90:
 		w.tell()
+	case n < 91:
+		w.shutdown()
 	case n < 94:
 		w.rebuild(false)
 	case n < 96:
@@ -132,7 +136,7 @@ func (w *world) step(ev Event) {
 		switch eff := eff.(type) {
 		case Record:
 			f = &flight{record: eff}
-		case Start, Forget, Finish:
+		case Start, Forget, Finish, Park:
 			later = append(later, eff)
 		default:
 			w.perform(eff)
@@ -168,6 +172,25 @@ func (w *world) perform(eff Effect) {
 		w.forget(eff.Attempt)
 	case Finish:
 		w.finish(eff)
+	case Park:
+		w.park()
+	}
+}
+
+// park: the slot may let the daemon end now, so all that the next life has to know is durable.
+func (w *world) park() {
+	w.saw("parked")
+	if w.parked = true; w.keep == nil {
+		w.fatalf("parked by nobody")
+	}
+	s, waits := w.core.State(), w.durable.Phase == Ready || w.durable.Phase == Waiting
+	if s.Phase != Finished && (!waits || w.durable.Attempt != s.Attempt) {
+		w.fatalf("parked as %v(%d), and the store knows %v(%d)", s.Phase, s.Attempt, w.durable.Phase, w.durable.Attempt)
+	}
+	for n, a := range w.attempts {
+		if a.phase == "running" {
+			w.fatalf("parked while attempt %d runs", n)
+		}
 	}
 }
 
@@ -177,6 +200,9 @@ func (w *world) start(n uint32) {
 		w.saw("start withheld")
 		w.step(Exited{n, nil})
 		return
+	}
+	if w.keep != nil {
+		w.fatalf("attempt %d is started while the daemon stops", n)
 	}
 	for other, a := range w.attempts {
 		if a.phase == "running" {
@@ -387,6 +413,16 @@ func (w *world) tell() {
 	w.stopped(stop)
 }
 
+// shutdown may be repeated with less grace.
+func (w *world) shutdown() {
+	if w.keep == nil && w.rand.IntN(3) > 0 {
+		return
+	}
+	grace := time.Duration(w.rand.IntN(3)) * 300 * time.Millisecond
+	w.keep = &Stop{Cause: messages.ReasonShutdown, Grace: &grace, Keep: true}
+	w.step(*w.keep)
+}
+
 func (w *world) stopped(stop Stop) {
 	if w.core.State().Phase != Finished { // what comes after the decision changes nothing
 		w.stops = append(w.stops, stop)
@@ -410,12 +446,17 @@ func (w *world) rebuild(reboot bool) {
 	if reboot {
 		w.saw("rebooted")
 		clear(w.attempts)
+		w.keep = nil
 	}
+	w.parked = false
 	w.saw("rebuilt")
 	w.core = New(w.spec, w.durable, w.rand.Uint64())
 	w.step(Resumed{})
 	for _, stop := range w.stops {
 		w.restopped = true
 		w.step(stop)
+	}
+	if w.keep != nil {
+		w.step(*w.keep)
 	}
 }

@@ -1106,9 +1106,11 @@ func (x *StartAttempt) GetSpec() *v1.CreateSpec {
 // AttachAttempt makes the sender the owner of an attempt that may still run. Answers as StartAttempt;
 // an attempt that is not known here is answered with AttemptExited, kind LOST.
 type AttachAttempt struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TaskId        string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
-	Attempt       uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	TaskId  string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	Attempt uint32                 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Set when the attempt belongs to this life of the node: if it is not known here, it was never started, and is now.
+	Spec          *v1.CreateSpec `protobuf:"bytes,3,opt,name=spec,proto3" json:"spec,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1155,6 +1157,13 @@ func (x *AttachAttempt) GetAttempt() uint32 {
 		return x.Attempt
 	}
 	return 0
+}
+
+func (x *AttachAttempt) GetSpec() *v1.CreateSpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
 }
 
 // StopAttempt asks the attempt's whole process tree to end (SIGTERM).
@@ -1548,10 +1557,11 @@ const file_slotd_v1_actor_proto_rawDesc = "" +
 	"\fStartAttempt\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\x12(\n" +
-	"\x04spec\x18\x03 \x01(\v2\x14.solti.v1.CreateSpecR\x04spec\"B\n" +
+	"\x04spec\x18\x03 \x01(\v2\x14.solti.v1.CreateSpecR\x04spec\"l\n" +
 	"\rAttachAttempt\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x18\n" +
-	"\aattempt\x18\x02 \x01(\rR\aattempt\"@\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\x12(\n" +
+	"\x04spec\x18\x03 \x01(\v2\x14.solti.v1.CreateSpecR\x04spec\"@\n" +
 	"\vStopAttempt\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x18\n" +
 	"\aattempt\x18\x02 \x01(\rR\aattempt\"@\n" +
@@ -1632,12 +1642,13 @@ var file_slotd_v1_actor_proto_depIdxs = []int32{
 	27, // 1: slotd.v1.TaskFinished.task:type_name -> slotd.v1.TaskRecord
 	28, // 2: slotd.v1.TaskFinished.run:type_name -> slotd.v1.RunRecord
 	26, // 3: slotd.v1.StartAttempt.spec:type_name -> solti.v1.CreateSpec
-	0,  // 4: slotd.v1.AttemptExited.kind:type_name -> slotd.v1.ExitKind
-	5,  // [5:5] is the sub-list for method output_type
-	5,  // [5:5] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	26, // 4: slotd.v1.AttachAttempt.spec:type_name -> solti.v1.CreateSpec
+	0,  // 5: slotd.v1.AttemptExited.kind:type_name -> slotd.v1.ExitKind
+	6,  // [6:6] is the sub-list for method output_type
+	6,  // [6:6] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_slotd_v1_actor_proto_init() }

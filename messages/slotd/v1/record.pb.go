@@ -170,7 +170,9 @@ type TaskRecord struct {
 	ExitCode *int32        `protobuf:"varint,17,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
 	Signal   *int32        `protobuf:"varint,18,opt,name=signal,proto3,oneof" json:"signal,omitempty"`
 	// The node of the present or last attempt.
-	Node          string `protobuf:"bytes,19,opt,name=node,proto3" json:"node,omitempty"`
+	Node string `protobuf:"bytes,19,opt,name=node,proto3" json:"node,omitempty"`
+	// The life of the node that wrote this record: an attempt of an earlier one is lost when nobody knows it.
+	Life          uint32 `protobuf:"fixed32,20,opt,name=life,proto3" json:"life,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -336,6 +338,13 @@ func (x *TaskRecord) GetNode() string {
 		return x.Node
 	}
 	return ""
+}
+
+func (x *TaskRecord) GetLife() uint32 {
+	if x != nil {
+		return x.Life
+	}
+	return 0
 }
 
 // RunRecord is one attempt. It is written when the attempt begins and again when it ends.
@@ -657,7 +666,7 @@ var File_slotd_v1_record_proto protoreflect.FileDescriptor
 
 const file_slotd_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x15slotd/v1/record.proto\x12\bslotd.v1\x1a\x13solti/v1/task.proto\"\xce\x04\n" +
+	"\x15slotd/v1/record.proto\x12\bslotd.v1\x1a\x13solti/v1/task.proto\"\xe2\x04\n" +
 	"\n" +
 	"TaskRecord\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
@@ -682,7 +691,8 @@ const file_slotd_v1_record_proto_rawDesc = "" +
 	"\x05error\x18\x10 \x01(\tH\x00R\x05error\x88\x01\x01\x12 \n" +
 	"\texit_code\x18\x11 \x01(\x05H\x01R\bexitCode\x88\x01\x01\x12\x1b\n" +
 	"\x06signal\x18\x12 \x01(\x05H\x02R\x06signal\x88\x01\x01\x12\x12\n" +
-	"\x04node\x18\x13 \x01(\tR\x04nodeB\b\n" +
+	"\x04node\x18\x13 \x01(\tR\x04node\x12\x12\n" +
+	"\x04life\x18\x14 \x01(\aR\x04lifeB\b\n" +
 	"\x06_errorB\f\n" +
 	"\n" +
 	"_exit_codeB\t\n" +
