@@ -4,14 +4,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
+	"google.golang.org/protobuf/proto"
+
 	"slotd/actors/actortest"
 	"slotd/actors/store"
 	"slotd/messages"
 	slotdv1 "slotd/messages/slotd/v1"
 	soltiv1 "slotd/messages/solti/v1"
-
-	"github.com/asynkron/protoactor-go/actor"
-	"google.golang.org/protobuf/proto"
 )
 
 // Without permits the first attempt is durable together with the admission: the store is asked once.
@@ -99,10 +99,7 @@ func TestCancelKillsAndSaysThatItIsNotRecordedWhileTheStoreFails(t *testing.T) {
 				l.accepted(l.submit("b", waits))
 				l.gate.Judge(func(b *store.Batch) error { return errDisk })
 				began := time.Now()
-				var f = l.send(&slotdv1.Cancel{TaskId: "a"})
-				if purge {
-					f = l.send(&slotdv1.Delete{TaskId: "a"})
-				}
+				f := l.send(map[bool]any{false: &slotdv1.Cancel{TaskId: "a"}, true: &slotdv1.Delete{TaskId: "a"}}[purge])
 				l.rejected(f, messages.LabelUnavailable)
 				if took := time.Since(began); took > 0 {
 					t.Errorf("answered after %v, though the attempt ended at once", took)
