@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"slotd/actors/catalog"
+	"slotd/actors/failpoint"
 	"slotd/actors/logs"
 	"slotd/actors/store"
 	slotdv1 "slotd/messages/slotd/v1"
@@ -26,6 +27,7 @@ func (l *ledger) Commit(b *store.Batch, done func(error)) {
 		if err == nil {
 			l.commits.Record(time.Since(began))
 			l.publish(b)
+			failpoint.Hit("ledger/published")
 		}
 		done(err)
 	})
