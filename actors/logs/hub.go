@@ -29,12 +29,13 @@ type hub struct {
 	active bool // guarded by logs.mu: events were added in this life, and Close has not been called
 
 	publishing sync.Mutex
-	loaded     bool        // what earlier lives wrote is known
-	live       bool        // events were added in this life
-	file       *os.File    // of current, or nil while it is closed
-	current    *segment    // what is written to; nil: the next frame begins one
-	retry      time.Time   // while the disk refuses: when to try again
-	wrote      atomic.Bool // since descriptors last looked
+	loaded     bool                 // what earlier lives wrote is known
+	owed       []*slotdv1.RunRecord // of earlier lives, see Resume; until the log has been completed with them
+	live       bool                 // events were added in this life
+	file       *os.File             // of current, or nil while it is closed
+	current    *segment             // what is written to; nil: the next frame begins one
+	retry      time.Time            // while the disk refuses: when to try again
+	wrote      atomic.Bool          // since descriptors last looked
 
 	mu        sync.Mutex // guards the rest; what publishing guards too is read under either
 	next      uint64     // number of the next event; changes under both locks, as do epoch, attempt, started, over, silent
@@ -57,9 +58,13 @@ type hub struct {
 func (h *hub) record(run *slotdv1.RunRecord) {
 	h.publishing.Lock()
 	defer h.publishing.Unlock()
-	if !h.ready() {
-		return
+	if h.ready() {
+		h.tell(run)
 	}
+}
+
+// tell is record under publishing, when events may be added.
+func (h *hub) tell(run *slotdv1.RunRecord) {
 	if run.GetAttempt() > h.attempt {
 		h.begin(run.GetAttempt(), run.GetStartedAt())
 	}
@@ -68,12 +73,16 @@ func (h *hub) record(run *slotdv1.RunRecord) {
 	}
 }
 
-// ready loads what is known of the task and says whether events may be added. The caller holds publishing.
+// ready completes what is known of the task and says whether events may be added. The caller holds publishing.
 func (h *hub) ready() bool {
 	h.load()
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	return !h.closed && !h.removed
+	open := !h.closed && !h.removed
+	h.mu.Unlock()
+	if open && h.owed != nil {
+		h.settle()
+	}
+	return open
 }
 
 // begin adds the run-started of an attempt. The end of the one before it may be missing when the daemon died between

@@ -152,7 +152,7 @@ func (h *hub) leave(r *reader) {
 // it asked for them.
 func (h *hub) recall(ctx context.Context, task Task, terminal bool) ([]*slotdv1.RunRecord, error) {
 	h.publishing.Lock()
-	h.load()
+	h.ready()
 	known := h.live || !h.silent && !terminal
 	h.publishing.Unlock()
 	if known {
