@@ -46,7 +46,8 @@ type Store interface {
 	// Spec returns a task's spec, or ErrNotFound.
 	Spec(ctx context.Context, id string) (*slotdv1.SpecRecord, error)
 
-	// Runs returns the kept runs of a task, oldest first; none for an unknown task.
+	// Runs returns the kept runs of a task, oldest first; none for an unknown task. Those of the last attempts are kept;
+	// how many, is the store's configuration.
 	Runs(ctx context.Context, id string) ([]*slotdv1.RunRecord, error)
 
 	// Durable says whether what was committed outlives the process.

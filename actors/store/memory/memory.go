@@ -30,7 +30,7 @@ const retained = 4096
 
 // Config of a store. Its zero value is useful.
 type Config struct {
-	// Runs is how many runs are kept per task, the oldest are dropped first; 0 = DefaultRuns.
+	// Runs is how many runs are kept per task: attempt n drops what is older than attempt n−Runs+1. 0 = DefaultRuns.
 	Runs int
 }
 
@@ -178,7 +178,8 @@ func (s *Store) task(id string) *task {
 	return t
 }
 
-// putRun replaces or inserts a run and drops the oldest above keep. Nearly always the run is the newest.
+// putRun replaces or inserts a run and drops what is not among the last keep attempts. Nearly always the run is the
+// newest.
 func putRun(runs []*slotdv1.RunRecord, run *slotdv1.RunRecord, keep int) []*slotdv1.RunRecord {
 	i, found := slices.BinarySearchFunc(runs, run.GetAttempt(), byAttempt)
 	if found {
@@ -186,8 +187,9 @@ func putRun(runs []*slotdv1.RunRecord, run *slotdv1.RunRecord, keep int) []*slot
 		return runs
 	}
 	runs = slices.Insert(runs, i, run)
-	if len(runs) > keep {
-		runs = slices.Delete(runs, 0, len(runs)-keep)
+	if last := int(runs[len(runs)-1].GetAttempt()); last > keep {
+		first, _ := slices.BinarySearchFunc(runs, uint32(last-keep+1), byAttempt)
+		runs = slices.Delete(runs, 0, first)
 	}
 	return runs
 }

@@ -1,10 +1,7 @@
-// Package pebble is the store of one machine: an embedded key-value store with a write-ahead log.
 package pebble
 
 import (
-	"errors"
-
-	"github.com/cockroachdb/pebble/v2"
+	"encoding/binary"
 
 	"slotd/actors/store/pebble/layout"
 )
@@ -12,26 +9,21 @@ import (
 // FormatVersion is what this program reads and writes, see slotdv1.StoreFormat.
 const FormatVersion = layout.FormatVersion
 
-// errKey says that a key is none of ours.
-var errKey = errors.New("unknown key")
+// The keys of package layout, written into a buffer that is used again.
 
-// What keys begin with, see [layout].
-const (
-	taskTable   = layout.TaskTable
-	specTable   = layout.SpecTable
-	runTable    = layout.RunTable
-	keyTable    = layout.KeyTable
-	formatKey   = layout.FormatKey
-	commitsKey  = layout.CommitsKey
-	attemptSize = layout.AttemptSize
-)
+func appendTaskKey(to []byte, id string) []byte { return append(append(to, layout.TaskTable), id...) }
 
-func taskKey(id string) []byte { return layout.TaskKey(id) }
+func appendSpecKey(to []byte, id string) []byte { return append(append(to, layout.SpecTable), id...) }
 
-func specKey(id string) []byte { return layout.SpecKey(id) }
+func appendRunKey(to []byte, id string, attempt uint32) []byte {
+	return binary.BigEndian.AppendUint32(appendRunPrefix(to, id), attempt)
+}
 
-func runKey(id string, attempt uint32) []byte { return layout.RunKey(id, attempt) }
+// appendRunPrefix is what the keys of all runs of a task begin with, and no other key does.
+func appendRunPrefix(to []byte, id string) []byte {
+	return append(append(append(to, layout.RunTable), id...), 0)
+}
 
-func idempotencyKey(slot, name string) []byte { return layout.IdempotencyKey(slot, name) }
-
-var _ pebble.Reader = (*pebble.DB)(nil)
+func appendIdempotencyKey(to []byte, slot, name string) []byte {
+	return append(append(append(append(to, layout.KeyTable), slot...), 0), name...)
+}

@@ -104,7 +104,8 @@ func (m *model) apply(b *store.Batch) {
 		runs := slices.DeleteFunc(m.runs[id], func(other *slotdv1.RunRecord) bool { return other.GetAttempt() == run.GetAttempt() })
 		runs = append(runs, run)
 		slices.SortFunc(runs, func(a, b *slotdv1.RunRecord) int { return cmp.Compare(a.GetAttempt(), b.GetAttempt()) })
-		m.runs[id] = runs[max(0, len(runs)-KeptRuns):]
+		last := runs[len(runs)-1].GetAttempt()
+		m.runs[id] = slices.DeleteFunc(runs, func(run *slotdv1.RunRecord) bool { return run.GetAttempt()+KeptRuns <= last })
 	}
 	for _, key := range b.Keys {
 		m.keys[key.GetSlot()+"/"+key.GetKey()] = key

@@ -20,7 +20,8 @@ import (
 	soltiv1 "slotd/messages/solti/v1"
 )
 
-// KeptRuns is the number of runs per task that the stores under test must be configured to keep.
+// KeptRuns is the number of runs per task that the stores under test must be configured to keep: those of the last
+// attempts, whether or not there is one of each.
 const KeptRuns = 8
 
 // Place is where one store lives. Every call opens it, with what was left there by the one before if it is durable; the

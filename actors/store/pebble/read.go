@@ -1,0 +1,133 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"google.golang.org/protobuf/proto"
+
+	"slotd/actors/store"
+	"slotd/actors/store/pebble/layout"
+	slotdv1 "slotd/messages/slotd/v1"
+)
+
+// view is a database that is read from. It is closed only when nobody reads from it any more.
+type view struct {
+	db      *pebble.DB
+	readers int           // guarded by the store's lock, as what follows
+	idle    chan struct{} // not nil: closed when the last reader has gone
+}
+
+// enter returns what is to be read from; it must be left again.
+func (s *Store) enter() (*view, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.view == nil || s.over {
+		return nil, store.ErrClosed
+	}
+	s.view.readers++
+	return s.view, nil
+}
+
+func (s *Store) leave(v *view) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v.readers--
+	if v.readers == 0 && v.idle != nil {
+		close(v.idle)
+	}
+}
+
+// retire ends the present view and waits for its readers.
+func (s *Store) retire() {
+	s.mu.Lock()
+	v := s.view
+	s.view = nil
+	if v == nil || v.readers == 0 {
+		s.mu.Unlock()
+		return
+	}
+	v.idle = make(chan struct{})
+	s.mu.Unlock()
+	<-v.idle
+}
+
+// Task implements store.Store.
+func (s *Store) Task(_ context.Context, id string) (*slotdv1.TaskRecord, error) {
+	rec := new(slotdv1.TaskRecord)
+	if err := s.read(layout.TaskKey(id), rec); err != nil {
+		return nil, fmt.Errorf("task %s: %w", id, err)
+	}
+	return rec, nil
+}
+
+// Spec implements store.Store.
+func (s *Store) Spec(_ context.Context, id string) (*slotdv1.SpecRecord, error) {
+	rec := new(slotdv1.SpecRecord)
+	if err := s.read(layout.SpecKey(id), rec); err != nil {
+		return nil, fmt.Errorf("spec of task %s: %w", id, err)
+	}
+	return rec, nil
+}
+
+func (s *Store) read(key []byte, rec proto.Message) error {
+	v, err := s.enter()
+	if err != nil {
+		return err
+	}
+	defer s.leave(v)
+	err = get(v.db, key, func(value []byte) error { return proto.Unmarshal(value, rec) })
+	if errors.Is(err, pebble.ErrNotFound) {
+		return store.ErrNotFound
+	}
+	return err
+}
+
+// Runs implements store.Store.
+func (s *Store) Runs(_ context.Context, id string) ([]*slotdv1.RunRecord, error) {
+	v, err := s.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer s.leave(v)
+	runs, err := readRuns(v.db, id)
+	if err != nil {
+		return nil, fmt.Errorf("runs of task %s: %w", id, err)
+	}
+	return s.kept(runs), nil
+}
+
+// kept leaves out what is too old and has not been dropped, because an attempt in between has no run or because it was
+// written again after its time.
+func (s *Store) kept(runs []*slotdv1.RunRecord) []*slotdv1.RunRecord {
+	for len(runs) > 0 && runs[len(runs)-1].GetAttempt()-runs[0].GetAttempt() >= s.keep {
+		runs = runs[1:]
+	}
+	return runs
+}
+
+func readRuns(db *pebble.DB, id string) (runs []*slotdv1.RunRecord, err error) {
+	first := appendRunPrefix(nil, id)
+	iter, err := db.NewIter(&pebble.IterOptions{LowerBound: first, UpperBound: following(first)})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, iter.Close()) }()
+	for valid := iter.First(); valid; valid = iter.Next() {
+		run := new(slotdv1.RunRecord)
+		if err := proto.Unmarshal(iter.Value(), run); err != nil {
+			return nil, err
+		}
+		runs = append(runs, run)
+	}
+	return runs, iter.Error()
+}
+
+// following is the first key behind all that begin with a prefix whose last byte is not the greatest.
+func following(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	end[len(end)-1]++
+	return end
+}
