@@ -43,7 +43,7 @@ func TestSettingsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{LogLevel: 3, Node: NodeConfig{
-		Name: "n", HTTP: "127.0.0.1:8085", GRPC: "127.0.0.1:50052", DataDir: "/d", Store: "memory",
+		Name: "n", HTTP: "127.0.0.1:8085", GRPC: "127.0.0.1:50052", DataDir: "/d", Store: "pebble",
 		SlotQueue: 100, MaxTasks: 1_000_000, Retain: 24 * time.Hour, RetainTasks: 100_000,
 		LogBytes: 64 << 20, LogTotal: 10 << 30, ShutdownGrace: 10 * time.Second,
 	}}
@@ -115,7 +115,7 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		{nil, "http: [", nil, 1, "config file"},
 		{nil, "http: a\nhttp: b", nil, 1, "config file"},
 		{nil, "", []string{"--config", "/does/not/exist"}, 1, "config file: open /does/not/exist"},
-		{nil, "", []string{"--store", "pebble"}, 2, `--store "pebble": must be one of memory`},
+		{nil, "", []string{"--store", "etcd"}, 2, `--store "etcd": must be one of pebble, memory`},
 		{nil, "", []string{"--http", "8085"}, 2, `--http "8085": must be host:port`},
 		{nil, "", []string{"--http", "127.0.0.1:70000"}, 2, "the port must be a number from 0 to 65535"},
 		{nil, "", []string{"--http", "0.0.0.0:1"}, 2, "or add --insecure"},

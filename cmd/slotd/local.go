@@ -25,7 +25,7 @@ func (a *app) startLocal() (*client.Client, func() error, error) {
 		return nil, nil, errors.Join(err, remove())
 	}
 	cfg.HTTP, cfg.GRPC, cfg.Unix = "", "", filepath.Join(dir, "slotd.sock")
-	cfg.DataDir, cfg.Store = filepath.Join(dir, "data"), "memory"
+	cfg.DataDir, cfg.Store = filepath.Join(dir, "data"), storeMemory
 	if err := os.Mkdir(cfg.DataDir, 0o700); err != nil {
 		return nil, nil, errors.Join(err, remove())
 	}

@@ -60,7 +60,7 @@ func settings(env func(string) (string, bool)) []setting {
 		{name: "data", short: "dir", def: defaultData(env), usage: "keep logs and state here", set: func(c *Config, v []string) error {
 			return assign(&c.Node.DataDir, v, parseDir)
 		}},
-		{name: "store", short: "kind", def: "memory", usage: "where tasks are kept: memory", set: func(c *Config, v []string) error {
+		{name: "store", short: "kind", def: storePebble, usage: "where tasks are kept: pebble, in the data directory, or memory, gone with the daemon", set: func(c *Config, v []string) error {
 			return assign(&c.Node.Store, v, parseStore)
 		}},
 		{name: "slot-queue", short: "n", def: "100", usage: "tasks that may wait in one slot", set: func(c *Config, v []string) error {
@@ -182,8 +182,8 @@ func parseDir(s string) (string, error) {
 }
 
 func parseStore(s string) (string, error) {
-	if s != "memory" {
-		return "", errors.New("must be one of memory")
+	if s != storePebble && s != storeMemory {
+		return "", fmt.Errorf("must be one of %s, %s", storePebble, storeMemory)
 	}
 	return s, nil
 }

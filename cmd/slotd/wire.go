@@ -17,7 +17,9 @@ import (
 	"slotd/actors/logs"
 	"slotd/actors/runner"
 	"slotd/actors/runner/subprocess"
+	"slotd/actors/store"
 	"slotd/actors/store/memory"
+	"slotd/actors/store/pebble"
 	"slotd/gateway"
 	"slotd/gateway/ask"
 	"slotd/gateway/rest"
@@ -64,8 +66,14 @@ func (n *liveNode) build(cfg NodeConfig, logger hclog.Logger) error {
 	return nil
 }
 
-// grow starts everything behind the gateway.
+// grow starts everything behind the gateway. The store comes first: one that cannot be trusted is told before anything
+// is touched.
 func (n *liveNode) grow(cfg NodeConfig, logger hclog.Logger) error {
+	state, err := openStore(cfg, logger.Named("store"))
+	if err != nil {
+		return err
+	}
+	n.undo = append(n.undo, state.Close)
 	processes, err := subprocess.New(subprocess.Config{
 		Labels: cfg.Labels,
 		Env:    pairs(cfg.RunnerEnv),
@@ -84,8 +92,6 @@ func (n *liveNode) grow(cfg NodeConfig, logger hclog.Logger) error {
 		return err
 	}
 	n.undo = append(n.undo, output.Shutdown)
-	state := memory.New(memory.Config{})
-	n.undo = append(n.undo, state.Close)
 	n.tree, err = actors.Start(actors.Config{
 		Node:        cfg.Name,
 		Store:       state,
@@ -103,6 +109,28 @@ func (n *liveNode) grow(cfg NodeConfig, logger hclog.Logger) error {
 	}
 	n.undo = append(n.undo, func() error { n.tree.Stop(); return nil })
 	return nil
+}
+
+// The kinds of store.
+const (
+	storePebble = "pebble"
+	storeMemory = "memory"
+)
+
+// storeDir is where the store lives below the data directory.
+const storeDir = "store"
+
+func openStore(cfg NodeConfig, logger hclog.Logger) (store.Store, error) {
+	if cfg.Store == storeMemory {
+		return memory.New(memory.Config{}), nil
+	}
+	state, err := pebble.Open(pebble.Config{
+		Dir: filepath.Join(cfg.DataDir, storeDir), Version: buildVersion().GetVersion(), Logger: logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return state, nil
 }
 
 // open makes the servers.
