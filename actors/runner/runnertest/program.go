@@ -1,6 +1,12 @@
 package runnertest
 
-import soltiv1 "slotd/messages/solti/v1"
+import (
+	"os/exec"
+	"testing"
+
+	"slotd/actors/runner"
+	soltiv1 "slotd/messages/solti/v1"
+)
 
 // Program is something an attempt can be told to do, so that the suite can speak of it to every kind of runner.
 type Program string
@@ -38,6 +44,9 @@ const (
 	// Hidden is Forked, with a child whose environment is empty.
 	Hidden Program = "hidden"
 
+	// Cleared ignores SIGTERM, has a child that does and whose environment is empty, and runs on.
+	Cleared Program = "cleared"
+
 	// Deserted leaves such a child behind, prints "child <pid>" and exits with 0.
 	Deserted Program = "deserted"
 
@@ -66,6 +75,16 @@ type Subject struct {
 
 	// Left lists what attempts have left on the machine: control groups, files, containers. Nil: nothing could be.
 	Left func() []string
+
+	// Daemon is the command of a process that makes a runner with everything it keeps below place, and hands it to Serve.
+	// Nil: nothing of this kind outlives a daemon that was killed.
+	Daemon func(t *testing.T, place string) *exec.Cmd
+
+	// Anew makes a runner in this process as Daemon does in its own.
+	Anew func(t *testing.T, place string) runner.Runner
+
+	// Unprovable lists the programs that leave what nobody can find once the daemon was killed.
+	Unprovable []Program
 
 	// HostPids says that the pids which programs print are those of this machine.
 	HostPids bool

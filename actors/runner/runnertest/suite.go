@@ -29,30 +29,32 @@ type promise struct {
 	run   func(*testing.T, fixture)
 	needs []Program
 	pids  bool // the pids that programs print must be those of this machine
+	dies  bool // it is about runners in daemons that are killed, and has none of its own
 }
 
 var promises = []promise{
-	{"ExitCodesAreReported", exitCodes, []Program{Exit}, false},
-	{"SignalsAreReported", signals, []Program{Signal}, false},
-	{"OutputIsCompleteAndInOrder", output, []Program{Count}, false},
-	{"BytesPassUnchanged", raw, []Program{Raw}, false},
-	{"EnvironmentIsClean", environ, []Program{Environ}, false},
-	{"MissingProgramIs127", missing, []Program{Missing}, false},
-	{"UnusableProgramIs126", unusable, []Program{Unusable}, false},
-	{"CancelledStartStartsNothing", cancelled, []Program{Exit}, false},
-	{"StopLetsTheProgramFinish", obey, []Program{Obey}, false},
-	{"StopWakesTheSuspended", suspended, []Program{Suspended}, false},
-	{"KillEndsWhatIgnoresStop", stubborn, []Program{Stubborn}, false},
-	{"KillReachesDoubleForkedSessions", forked(Forked), []Program{Forked}, true},
-	{"KillReachesUnmarkedProcesses", forked(Hidden), []Program{Hidden}, true},
-	{"ExitEndsWhatIsLeftBehind", deserted, []Program{Deserted}, true},
-	{"StopGrantsGraceToSurvivorsOfTheLeader", late, []Program{Late}, false},
-	{"KillEndsSurvivorsOfTheLeader", survivors, []Program{Forked}, true},
-	{"ClosedOutputIsNotTheEnd", mute, []Program{Mute}, false},
-	{"OutputHeldOpenIsNotWaitedFor", holding, []Program{Holding}, false},
-	{"StopAndKillAfterTheEndDoNothing", afterwards, []Program{Exit}, false},
-	{"ManyInARowLeaveNothing", manyInARow, []Program{Exit}, false},
-	{"ManyAtOnceLeaveNothing", manyAtOnce, []Program{Exit}, false},
+	{"ExitCodesAreReported", exitCodes, []Program{Exit}, false, false},
+	{"SignalsAreReported", signals, []Program{Signal}, false, false},
+	{"OutputIsCompleteAndInOrder", output, []Program{Count}, false, false},
+	{"BytesPassUnchanged", raw, []Program{Raw}, false, false},
+	{"EnvironmentIsClean", environ, []Program{Environ}, false, false},
+	{"MissingProgramIs127", missing, []Program{Missing}, false, false},
+	{"UnusableProgramIs126", unusable, []Program{Unusable}, false, false},
+	{"CancelledStartStartsNothing", cancelled, []Program{Exit}, false, false},
+	{"StopLetsTheProgramFinish", obey, []Program{Obey}, false, false},
+	{"StopWakesTheSuspended", suspended, []Program{Suspended}, false, false},
+	{"KillEndsWhatIgnoresStop", stubborn, []Program{Stubborn}, false, false},
+	{"KillReachesDoubleForkedSessions", forked(Forked), []Program{Forked}, true, false},
+	{"KillReachesUnmarkedProcesses", forked(Hidden), []Program{Hidden}, true, false},
+	{"ExitEndsWhatIsLeftBehind", deserted, []Program{Deserted}, true, false},
+	{"StopGrantsGraceToSurvivorsOfTheLeader", late, []Program{Late}, false, false},
+	{"KillEndsSurvivorsOfTheLeader", survivors, []Program{Forked}, true, false},
+	{"ClosedOutputIsNotTheEnd", mute, []Program{Mute}, false, false},
+	{"OutputHeldOpenIsNotWaitedFor", holding, []Program{Holding}, false, false},
+	{"StopAndKillAfterTheEndDoNothing", afterwards, []Program{Exit}, false, false},
+	{"ManyInARowLeaveNothing", manyInARow, []Program{Exit}, false, false},
+	{"ManyAtOnceLeaveNothing", manyAtOnce, []Program{Exit}, false, false},
+	{"ARunnerMadeAnewLeavesNothingOfKilledDaemons", crashed, []Program{Exit, Forked, Deserted, Stubborn, Obey}, true, true},
 }
 
 // Run runs the suite. open returns a fresh runner whose end is a matter of t.Cleanup. The log names the tests that the
@@ -63,7 +65,13 @@ func Run(t *testing.T, s Subject, open func(t *testing.T) runner.Runner) {
 			t.Logf("%s is left out: this kind has no %s", p.name, why)
 			continue
 		}
-		t.Run(p.name, func(t *testing.T) { p.run(t, fixture{Subject: s, runner: open(t)}) })
+		t.Run(p.name, func(t *testing.T) {
+			f := fixture{Subject: s}
+			if !p.dies {
+				f.runner = open(t)
+			}
+			p.run(t, f)
+		})
 	}
 }
 
@@ -71,6 +79,9 @@ func Run(t *testing.T, s Subject, open func(t *testing.T) runner.Runner) {
 func (p promise) beyond(s Subject) string {
 	if p.pids && !s.HostPids {
 		return "pids of this machine"
+	}
+	if p.dies && s.Daemon == nil {
+		return "daemon that can be killed"
 	}
 	for _, program := range p.needs {
 		if s.Spec(program) == nil {

@@ -23,19 +23,22 @@ type groups struct {
 	log  hclog.Logger
 }
 
-// newGroups makes the daemon's group below base and proves that a process can be born there. Its path is noted in runDir
-// for the sweep of a later daemon that lives elsewhere in the hierarchy.
-func newGroups(base string, self identity, runDir string, log hclog.Logger) (*groups, error) {
-	dir, err := makeNumbered(filepath.Join(base, self.String()), 0o755)
+// newGroups makes the daemon's group below base and proves that a process can be born there. Its path is noted in the home
+// before it exists, for the sweep of a later daemon that lives elsewhere in the hierarchy.
+func newGroups(base string, self identity, home string, log hclog.Logger) (*groups, error) {
+	var dir string
+	err := numbered(filepath.Join(base, self.String()), func(path string) error {
+		dir = path
+		if err := os.WriteFile(filepath.Join(home, groupNote), []byte(path), 0o600); err != nil {
+			return err
+		}
+		return os.Mkdir(path, 0o755)
+	})
 	if err != nil {
 		return nil, err
 	}
 	own, err := readStat(self.pid)
 	g := &groups{top: openGroup(dir), heir: inheritsOrphans(), tty: own.tty != 0, log: log}
-	if err != nil {
-		return nil, errors.Join(err, g.close())
-	}
-	err = os.WriteFile(filepath.Join(runDir, groupNote), []byte(dir), 0o600)
 	if err == nil {
 		err = g.probe()
 	}
@@ -89,6 +92,11 @@ type leaf struct {
 	groups  *groups
 	leader  int
 	removed bool
+}
+
+func (l *leaf) strayed() bool {
+	holds, err := l.holds(l.leader)
+	return err == nil && !holds
 }
 
 // settled tries to remove the leaf: that works exactly when no live process and no further group is in it, and in the
@@ -152,7 +160,7 @@ func (l *leaf) reapRound() (waiting int, err error) {
 		return 0, err
 	}
 	for _, pid := range all {
-		if pid == l.leader || !l.holds(pid) {
+		if holds, err := l.holds(pid); pid == l.leader || err != nil || !holds {
 			continue
 		}
 		if s, err := readStat(pid); err == nil && s.parent == os.Getpid() && s.dead() {
@@ -166,17 +174,17 @@ func (l *leaf) reapRound() (waiting int, err error) {
 
 // holds says whether a process, dead or alive, is in the leaf, which may itself be removed already. The name of the
 // daemon's group occurs once in the hierarchy.
-func (l *leaf) holds(pid int) bool {
+func (l *leaf) holds(pid int) (bool, error) {
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	if err != nil {
-		return false
+		return false, err
 	}
 	name := "/" + filepath.Base(l.groups.top.dir) + "/" + filepath.Base(l.dir)
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), " (deleted)")
 		if strings.HasPrefix(line, "0::") && strings.Contains(line+"/", name+"/") {
-			return true
+			return true, nil
 		}
 	}
-	return false
+	return false, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -129,6 +130,9 @@ func (c *command) find(name string) (string, error) {
 		if err == nil {
 			return path, nil
 		}
+		if passes(err) {
+			return "", fmt.Errorf("look for %s: %s: %w", name, path, err)
+		}
 		if refused == nil && errors.Is(err, fs.ErrPermission) {
 			refused = &runner.SpawnError{Code: codeUnusable, Path: path, Err: err}
 		}
@@ -150,13 +154,8 @@ func (c *command) seen(path string) string {
 // diagnose turns an error of fork or exec into what the caller is owed. The errno alone does not say whether it belongs
 // to the working directory, the file or its interpreter, so it looks again.
 func (c *command) diagnose(err error) error {
-	for _, passing := range []error{
-		unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.ENOSPC, unix.EDQUOT,
-		unix.EINTR, unix.EIO, unix.EBUSY, unix.ETXTBSY, unix.ENODEV,
-	} {
-		if errors.Is(err, passing) {
-			return fmt.Errorf("start %s: %w", c.path, err)
-		}
+	if passes(err) {
+		return fmt.Errorf("start %s: %w", c.path, err)
 	}
 	if dirErr := checkDir(c.cwd); dirErr != nil {
 		return dirErr
@@ -173,6 +172,15 @@ func (c *command) diagnose(err error) error {
 	}
 	unusable.Err = fmt.Errorf("bad interpreter %s: %w", interpreterOf(c.seen(c.path)), err)
 	return unusable
+}
+
+// passes says that an error comes from the state the machine is in, and not from what was asked for: it may be gone at the
+// next attempt.
+func passes(err error) bool {
+	return slices.ContainsFunc([]error{
+		unix.EAGAIN, unix.ENOMEM, unix.EMFILE, unix.ENFILE, unix.ENOSPC, unix.EDQUOT, unix.EINTR, unix.EIO, unix.EBUSY,
+		unix.ETXTBSY, unix.ENODEV, unix.ESTALE,
+	}, func(passing error) bool { return errors.Is(err, passing) })
 }
 
 // interpreterOf names what the first line of a file, or its ELF header, asks for.
@@ -207,7 +215,7 @@ func checkDir(dir string) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM), errors.Is(err, unix.EIO):
+	case passes(err):
 		return fmt.Errorf("working directory %s: %w", dir, err)
 	default:
 		return &runner.SpawnError{Code: codeUnusable, Path: dir, Err: fmt.Errorf("working directory: %w", plain(err))}

@@ -140,7 +140,7 @@ func TestScriptsRunFromAPrivateFile(t *testing.T) {
 				if got := outputOf(t, r, test.task); got != test.want {
 					t.Errorf("got %q, want %q", got, test.want)
 				}
-				if left := glob(t, r.dir+"/tsk_*"); len(left) > 0 {
+				if left := glob(t, r.home.dir+"/tsk_*"); len(left) > 0 {
 					t.Errorf("left behind: %v", left)
 				}
 			})
@@ -211,7 +211,7 @@ func TestSpawnErrorsNameThePathInQuestion(t *testing.T) {
 				if got.Code != test.want.Code || got.Path != test.want.Path || test.want.Err != nil && !errors.Is(got, test.want.Err) {
 					t.Errorf("got %d %q (%v), want %d %q (%v)", got.Code, got.Path, got.Err, test.want.Code, test.want.Path, test.want.Err)
 				}
-				if left := glob(t, r.dir+"/tsk_*"); len(left) > 0 {
+				if left := glob(t, r.home.dir+"/tsk_*"); len(left) > 0 {
 					t.Errorf("left behind: %v", left)
 				}
 			})

@@ -1,10 +1,12 @@
 package subprocess
 
 import (
+	"bytes"
 	"maps"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"slotd/actors/runner"
 	soltiv1 "slotd/messages/solti/v1"
@@ -17,6 +19,9 @@ const (
 	envSlot    = "SLOTD_SLOT"
 	envNode    = "SLOTD_NODE"
 )
+
+// nameOf is what an attempt is called in cgroupfs, in the file system and in the log.
+func nameOf(task, attempt string) string { return task + "-" + attempt }
 
 // environment is what all attempts of a runner have in common.
 type environment struct {
@@ -67,4 +72,27 @@ func (e environment) of(a runner.Attempt, spec []*soltiv1.KeyValue) []string {
 	put(envSlot, a.Slot)
 	put(envNode, a.Node)
 	return entries
+}
+
+// markOf names the attempt that a process belongs to by the environment that it was executed with: empty when that names
+// none, or cannot be read. The dead have no environment.
+func markOf(pid int) string {
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	if err != nil {
+		return ""
+	}
+	var task, attempt string
+	for entry := range bytes.SplitSeq(text, []byte{0}) {
+		key, value, _ := strings.Cut(string(entry), "=")
+		switch key {
+		case envTask:
+			task = value
+		case envAttempt:
+			attempt = value
+		}
+	}
+	if task == "" || attempt == "" {
+		return ""
+	}
+	return nameOf(task, attempt)
 }

@@ -2,12 +2,8 @@ package subprocess
 
 import (
 	"bytes"
-	"fmt"
 	"maps"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
@@ -39,12 +35,17 @@ func newForest(self stat, log hclog.Logger) *forest {
 	return &forest{self: self, log: log, branches: make(map[int]*branch), members: make(map[*branch]map[int]uint64), leaving: make(map[int]uint64)}
 }
 
-// add puts the branch of a fresh child into the forest.
+// add puts the branch of a fresh child into the forest, and the child into the journal.
 func (f *forest) add(b *branch, pid int) {
 	var err error
 	if b.leader, err = readStat(pid); err != nil {
-		f.log.Error("leader cannot be read", "attempt", b.name, "error", err) // it is there: nobody has reaped it
 		b.leader.pid = pid
+	} else {
+		err = b.record.complete(b.leader.life())
+	}
+	if err != nil {
+		// It is there, since nobody has reaped it, and its environment tells a later daemon whose it is.
+		f.log.Error("leader cannot be recorded", "attempt", b.name, "error", err)
 	}
 	f.branches[pid] = b
 }
@@ -115,20 +116,11 @@ func (f *forest) count() error {
 }
 
 func (f *forest) read() error {
-	all, err := pids()
+	table, err := readTable()
 	if err != nil {
 		return err
 	}
-	f.table, f.owner = make(map[int]stat, len(all)), make(map[int]*branch)
-	for _, pid := range all {
-		s, err := readStat(pid)
-		switch {
-		case err == nil:
-			f.table[pid] = s
-		case !vanished(err):
-			return err
-		}
-	}
+	f.table, f.owner = table, make(map[int]*branch)
 	return nil
 }
 
@@ -181,23 +173,9 @@ func (f *forest) identify(s stat) *branch {
 	return f.heirless(s)
 }
 
-// marked reads the environment that a process was executed with.
+// marked finds the branch that a process's environment names.
 func (f *forest) marked(pid int) *branch {
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
-	if err != nil {
-		return nil
-	}
-	var task, attempt string
-	for entry := range bytes.SplitSeq(text, []byte{0}) {
-		key, value, _ := strings.Cut(string(entry), "=")
-		switch key {
-		case envTask:
-			task = value
-		case envAttempt:
-			attempt = value
-		}
-	}
-	name := fmt.Sprintf("%s-%s", task, attempt)
+	name := markOf(pid)
 	for _, b := range f.branches {
 		if b.name == name {
 			return b

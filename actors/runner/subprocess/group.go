@@ -77,7 +77,7 @@ func (g *group) await(deadline time.Time) error {
 			return nil
 		}
 		if !deadline.IsZero() && time.Now().After(deadline) {
-			return fmt.Errorf("processes in %s survive SIGKILL", g.dir)
+			return fmt.Errorf("in %s survive SIGKILL: %s", g.dir, strings.Join(g.survivors(), ", "))
 		}
 		if g.dying.Load() {
 			_ = g.strike() // what it missed, the next one meets
@@ -171,6 +171,31 @@ func (g *group) members() ([]int, error) {
 		}
 	}
 	return all, nil
+}
+
+// survivors describes the processes in the group. The groups below it are those of attempts.
+func (g *group) survivors() []string {
+	leaves, err := os.ReadDir(g.dir)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var all []string
+	for _, e := range leaves {
+		if !e.IsDir() {
+			continue
+		}
+		leaf := group{dir: filepath.Join(g.dir, e.Name())}
+		pids, err := leaf.members()
+		if err != nil {
+			all = append(all, err.Error())
+		}
+		for _, pid := range pids {
+			if s, err := readStat(pid); err == nil {
+				all = append(all, s.describe(e.Name()))
+			}
+		}
+	}
+	return all
 }
 
 // subgroups lists the groups below dir, deepest first.

@@ -49,6 +49,19 @@ func (l *leader) nudge(at time.Time) {
 	_ = l.handle.SetReadDeadline(at) // without a poller await comes back by itself, and after the end nobody waits
 }
 
+// signal sends sigs to the leader, wherever it is. After its end that does nothing.
+func (l *leader) signal(sigs ...unix.Signal) {
+	conn, err := l.handle.SyscallConn()
+	if err != nil {
+		return // await has closed the handle: it is dead
+	}
+	_ = conn.Control(func(fd uintptr) {
+		for _, sig := range sigs {
+			_ = unix.PidfdSendSignal(int(fd), sig, nil, 0) // it may have died, or become another user's
+		}
+	})
+}
+
 // ended asks a pidfd whether its process is dead, for at most so long.
 func ended(pidfd int, patience time.Duration) bool {
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(patience.Milliseconds()))

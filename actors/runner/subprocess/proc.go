@@ -66,6 +66,37 @@ func readInto(buf []byte, path string) ([]byte, error) {
 	return buf[:n], nil
 }
 
+// life names the process for good.
+func (s stat) life() life { return life{s.pid, s.start} }
+
+// describe tells a person about a process of an attempt.
+func (s stat) describe(attempt string) string {
+	name, err := os.ReadFile("/proc/" + strconv.Itoa(s.pid) + "/comm")
+	if err != nil {
+		name = []byte("?")
+	}
+	return fmt.Sprintf("process %d (%s, state %c) of attempt %s", s.pid, bytes.TrimSpace(name), s.state, attempt)
+}
+
+// readTable reads the stat of every process.
+func readTable() (map[int]stat, error) {
+	all, err := pids()
+	if err != nil {
+		return nil, err
+	}
+	table := make(map[int]stat, len(all))
+	for _, pid := range all {
+		s, err := readStat(pid)
+		switch {
+		case err == nil:
+			table[pid] = s
+		case !vanished(err):
+			return nil, err
+		}
+	}
+	return table, nil
+}
+
 // pids lists every process of this pid namespace.
 func pids() ([]int, error) {
 	proc, err := os.Open("/proc")

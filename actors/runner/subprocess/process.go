@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 
+	"slotd/actors/failpoint"
 	"slotd/actors/runner"
 )
 
@@ -45,6 +46,7 @@ func (r *Runner) spawn(name string, cmd *command, a runner.Attempt) (*process, e
 	p := &process{name: name, cmd: cmd, copied: make(chan struct{}, 2), log: r.log}
 	p.tree, err = r.tracker.start(name, func(sys *syscall.SysProcAttr) (int, error) {
 		sys.PidFD = &p.leader.fd
+		failpoint.Hit("fork/before")
 		var err error
 		p.leader.pid, err = syscall.ForkExec(cmd.path, cmd.argv, &syscall.ProcAttr{
 			Dir:   cmd.cwd,
@@ -55,6 +57,7 @@ func (r *Runner) spawn(name string, cmd *command, a runner.Attempt) (*process, e
 		if err != nil {
 			return 0, cmd.diagnose(err)
 		}
+		failpoint.Hit("fork/after") // it exists, and nobody has been told
 		return p.leader.pid, nil
 	})
 	if err != nil {
@@ -88,6 +91,7 @@ func (p *process) Wait() runner.Exit {
 	if err := p.cmd.discard(); err != nil {
 		p.log.Error("script file stays behind", "attempt", p.name, "error", err)
 	}
+	failpoint.Hit("attempt/exited") // nothing is left of it, and nobody has been told
 	return exit
 }
 
@@ -97,22 +101,34 @@ func (p *process) Stop() {
 	if err := p.tree.terminate(); err != nil {
 		p.log.Warn("stop did not reach every process", "attempt", p.name, "error", err)
 	}
+	if p.tree.strayed() {
+		p.leader.signal(stopSignals...)
+	}
 }
 
 // Kill ends the whole tree. When it cannot, for want of a descriptor, it leaves that to Wait, which does not give up.
 func (p *process) Kill() {
 	p.stopped.Store(true)
-	if err := p.tree.kill(); err != nil {
+	if err := p.strike(); err != nil {
 		p.log.Warn("kill has to be repeated", "attempt", p.name, "error", err)
 		p.missed.Store(true)
 		p.leader.nudge(time.Unix(1, 0))
 	}
 }
 
+// strike kills the tree, and the leader where that is.
+func (p *process) strike() error {
+	err := p.tree.kill()
+	if p.tree.strayed() {
+		p.leader.signal(unix.SIGKILL)
+	}
+	return err
+}
+
 // killAgain repeats a kill that missed, now and a little later, while the leader lives.
 func (p *process) killAgain() {
 	p.leader.nudge(time.Time{})
-	if p.missed.Swap(false) && p.tree.kill() != nil {
+	if p.missed.Swap(false) && p.strike() != nil {
 		p.missed.Store(true)
 		p.leader.nudge(time.Now().Add(lastPause))
 	}

@@ -18,11 +18,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -80,7 +80,7 @@ func (c Config) Validate() error {
 type Runner struct {
 	info    runner.Info
 	env     environment
-	dir     string // of this runner alone: scripts, one directory per attempt
+	home    home
 	null    *os.File
 	tracker tracker
 	log     hclog.Logger
@@ -104,6 +104,9 @@ type tree interface {
 	// kill ends every process of the tree. It does not wait for them. An error says that some may have been missed; once
 	// the leader is dead, settle sees to those.
 	kill() error
+
+	// strayed says that terminate and kill do not reach the leader: it has moved to where this tree does not look.
+	strayed() bool
 
 	// settled says whether the tree is dead already. It is called once the leader is dead, and is cheap.
 	settled() bool
@@ -132,38 +135,35 @@ func New(cfg Config, log hclog.Logger) (*Runner, error) {
 	if err != nil {
 		return nil, fmt.Errorf("subprocess runner: %w", err)
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("subprocess runner: %w", err)
-	}
 	base, cgroupErr := ownGroup()
-	if err := sweep(cfg.Dir, base, self, log); err != nil {
-		return nil, fmt.Errorf("sweep leftovers: %w", err)
+	if err := newSweep(cfg.Dir, base, self, log).run(); err != nil {
+		return nil, fmt.Errorf("what an earlier daemon left cannot be cleared away, and nothing may start before: %w", err)
 	}
 
 	r := &Runner{env: newEnvironment(cfg.Env), log: log}
-	if r.dir, err = makeNumbered(filepath.Join(cfg.Dir, self.String()), 0o700); err != nil {
+	if r.home, err = makeHome(cfg.Dir, self); err != nil {
 		return nil, fmt.Errorf("subprocess runner: %w", err)
 	}
 	if r.null, err = os.Open(os.DevNull); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(r.dir))
+		return nil, errors.Join(err, r.home.remove())
 	}
 	kind := TreeScan
 	if cfg.Tree != TreeScan {
 		if cgroupErr == nil {
-			r.tracker, cgroupErr = newGroups(base, self, r.dir, log)
+			r.tracker, cgroupErr = newGroups(base, self, r.home.dir, log)
 		}
 		switch {
 		case cgroupErr == nil:
 			kind = TreeCgroup
 		case cfg.Tree == TreeCgroup:
-			return nil, errors.Join(fmt.Errorf("control groups: %w", cgroupErr), r.null.Close(), os.RemoveAll(r.dir))
+			return nil, errors.Join(fmt.Errorf("control groups: %w", cgroupErr), r.null.Close(), r.home.remove())
 		default:
 			log.Warn("no control groups: finding process trees by scanning", "error", cgroupErr)
 		}
 	}
 	if kind == TreeScan {
-		if r.tracker, err = newScan(log); err != nil {
-			return nil, errors.Join(err, r.null.Close(), os.RemoveAll(r.dir))
+		if r.tracker, err = newScan(r.home.dir, log); err != nil {
+			return nil, errors.Join(err, r.null.Close(), r.home.remove())
 		}
 	}
 	r.info = cfg.info(kind)
@@ -191,11 +191,11 @@ func (r *Runner) Start(ctx context.Context, a runner.Attempt) (runner.Process, e
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	name := fmt.Sprintf("%s-%d", a.TaskID, a.Number)
+	name := nameOf(a.TaskID, strconv.FormatUint(uint64(a.Number), 10))
 	if strings.ContainsAny(name, "/\x00") {
 		return nil, fmt.Errorf("task id %q cannot name a file", a.TaskID)
 	}
-	cmd, err := r.command(a, filepath.Join(r.dir, name))
+	cmd, err := r.command(a, filepath.Join(r.home.dir, name))
 	if err != nil {
 		return nil, err
 	}
@@ -208,15 +208,5 @@ func (r *Runner) Start(ctx context.Context, a runner.Attempt) (runner.Process, e
 
 // Close kills what still runs and removes everything the runner made. Nothing may be started afterwards.
 func (r *Runner) Close() error {
-	return errors.Join(r.tracker.close(), r.null.Close(), os.RemoveAll(r.dir))
-}
-
-// makeNumbered makes the directory path.0, or with the next number that is free.
-func makeNumbered(path string, mode os.FileMode) (string, error) {
-	for n := 0; ; n++ {
-		dir := fmt.Sprintf("%s.%d", path, n)
-		if err := os.Mkdir(dir, mode); !errors.Is(err, fs.ErrExist) {
-			return dir, err
-		}
-	}
+	return errors.Join(r.tracker.close(), r.null.Close(), r.home.remove())
 }

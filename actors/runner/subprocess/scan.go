@@ -3,6 +3,7 @@ package subprocess
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -16,11 +17,15 @@ import (
 // starts stays among its descendants; and since every leader begins a session, no descendant of one can ever come back
 // into the session of this process.
 //
+// What was started is recorded in a journal, because the descent from this process ends with it.
+//
 // One goroutine owns the forest: it forks, so that no fresh leader is ever taken for an orphan, and it counts.
 type scan struct {
+	journal      journal
 	asks         chan ask
 	quit, done   chan struct{}
 	wasSubreaper bool
+	log          hclog.Logger
 }
 
 // ask is a wish to the owner of the forest. Those that want a fresh count and wait together share one.
@@ -30,12 +35,15 @@ type ask struct {
 	acted chan struct{}
 }
 
-func newScan(log hclog.Logger) (*scan, error) {
+func newScan(home string, log hclog.Logger) (*scan, error) {
 	self, err := readStat(os.Getpid())
 	if err != nil {
 		return nil, err
 	}
-	s := &scan{asks: make(chan ask), quit: make(chan struct{}), done: make(chan struct{}), wasSubreaper: isSubreaper()}
+	s := &scan{asks: make(chan ask), quit: make(chan struct{}), done: make(chan struct{}), wasSubreaper: isSubreaper(), log: log}
+	if s.journal, err = openJournal(home); err != nil {
+		return nil, err
+	}
 	if err := setSubreaper(true); err != nil {
 		return nil, fmt.Errorf("become a child subreaper: %w", err)
 	}
@@ -90,8 +98,12 @@ func (s *scan) do(count bool, act func(*forest)) bool {
 }
 
 func (s *scan) start(name string, fork func(*syscall.SysProcAttr) (int, error)) (tree, error) {
-	b := &branch{scan: s, name: name}
-	err := errors.New("the runner is closed")
+	record, err := s.journal.begin(name)
+	if err != nil {
+		return nil, err
+	}
+	b := &branch{scan: s, name: name, record: record}
+	err = errors.New("the runner is closed")
 	s.do(false, func(f *forest) {
 		var pid int
 		if pid, err = fork(&syscall.SysProcAttr{Setsid: true}); err == nil {
@@ -99,7 +111,7 @@ func (s *scan) start(name string, fork func(*syscall.SysProcAttr) (int, error)) 
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, record.end())
 	}
 	return b, nil
 }
@@ -135,6 +147,7 @@ func (s *scan) strikeAll() (left int) {
 type branch struct {
 	scan   *scan
 	name   string // <task id>-<attempt>
+	record *entry
 	leader stat
 	dying  atomic.Bool // kill was called
 }
@@ -151,6 +164,8 @@ func (b *branch) signal(sigs ...unix.Signal) error {
 	b.scan.do(false, func(f *forest) { err = f.signal(b, sigs...) })
 	return err
 }
+
+func (b *branch) strayed() bool { return false }
 
 // settled counts until it is sure: a process may hide from one count by forking and exiting while it is taken.
 func (b *branch) settled() bool {
@@ -184,4 +199,7 @@ func (b *branch) settle() {
 // release forgets the leader, which has been reaped. The orphans were reaped as they were counted.
 func (b *branch) release() {
 	b.scan.do(false, func(f *forest) { delete(f.leaving, b.leader.pid) })
+	if err := b.record.end(); err != nil && !errors.Is(err, fs.ErrNotExist) { // Close may have been faster
+		b.scan.log.Error("journal entry stays behind", "attempt", b.name, "error", err)
+	}
 }

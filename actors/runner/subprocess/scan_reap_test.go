@@ -12,7 +12,7 @@ import (
 // Between the removal of a dead branch and the reap of its leader, the leader is a dead child without a branch, as an
 // orphan is. A count for another attempt that comes then must not take its exit status.
 func TestACountLeavesTheStatusOfADeadLeaderAlone(t *testing.T) {
-	s, err := newScan(hclog.NewNullLogger())
+	s, err := newScan(t.TempDir(), hclog.NewNullLogger())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,8 @@ package subprocess
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,7 +17,22 @@ import (
 	"slotd/test/need"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Where these are set, this program is no test but the daemon that a test kills.
+const (
+	placeOfDaemon = "SLOTD_TEST_PLACE"
+	treeOfDaemon  = "SLOTD_TEST_TREE"
+)
+
+func TestMain(m *testing.M) {
+	if place := os.Getenv(placeOfDaemon); place != "" {
+		err := runnertest.Serve(subject(Tree(os.Getenv(treeOfDaemon))), func() (runner.Runner, error) {
+			return New(Config{Dir: place, Tree: Tree(os.Getenv(treeOfDaemon))}, hclog.NewNullLogger())
+		})
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // A child that has forked twice, has a session of its own, holds no output and ignores SIGTERM.
 const deserter = `child=$(setsid sh -c 'trap "" TERM; echo $$; exec sleep 1000 >/dev/null 2>&1' &); echo child $child; `
@@ -69,13 +86,13 @@ func spec(task *soltiv1.SubprocessTask) *soltiv1.CreateSpec {
 	return &soltiv1.CreateSpec{Kind: &soltiv1.TaskKind{Kind: &soltiv1.TaskKind_Subprocess{Subprocess: task}}}
 }
 
+var trees = []Tree{TreeCgroup, TreeScan}
+
 // eachTree runs a test with every way of finding trees that this machine has.
 func eachTree(t *testing.T, test func(t *testing.T, open func(*testing.T, Config) *Runner)) {
-	for _, tree := range []Tree{TreeCgroup, TreeScan} {
+	for _, tree := range trees {
 		t.Run(string(tree), func(t *testing.T) {
-			if _, err := ownGroup(); tree == TreeCgroup {
-				need.That(t, err == nil, "a writable cgroup2 tree")
-			}
+			needTree(t, tree)
 			test(t, func(t *testing.T, cfg Config) *Runner {
 				t.Helper()
 				cfg.Tree = tree
@@ -85,9 +102,21 @@ func eachTree(t *testing.T, test func(t *testing.T, open func(*testing.T, Config
 	}
 }
 
+func needTree(t *testing.T, tree Tree) {
+	t.Helper()
+	if _, err := ownGroup(); tree == TreeCgroup {
+		need.That(t, err == nil, "a writable cgroup2 tree")
+	}
+}
+
 func open(t *testing.T, cfg Config) *Runner {
 	t.Helper()
 	cfg.Dir = t.TempDir()
+	return openIn(t, cfg)
+}
+
+func openIn(t *testing.T, cfg Config) *Runner {
+	t.Helper()
 	r, err := New(cfg, hclog.New(&hclog.LoggerOptions{Output: t.Output(), Level: hclog.Debug}))
 	if err != nil {
 		t.Fatal(err)
@@ -112,23 +141,49 @@ func glob(t *testing.T, pattern string) []string {
 	return all
 }
 
+// subject is what the suite has to know of a runner that finds trees this way.
+func subject(tree Tree) runnertest.Subject {
+	s := runnertest.Subject{
+		Spec:     express,
+		HostPids: true,
+		Daemon: func(t *testing.T, place string) *exec.Cmd {
+			t.Helper()
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			daemon := exec.CommandContext(t.Context(), self)
+			daemon.Env = append(os.Environ(), placeOfDaemon+"="+place, treeOfDaemon+"="+string(tree))
+			return daemon
+		},
+		Anew: func(t *testing.T, place string) runner.Runner {
+			t.Helper()
+			return openIn(t, Config{Dir: place, Tree: tree})
+		},
+	}
+	if tree == TreeScan {
+		s.Unprovable = []runnertest.Program{runnertest.Hidden}
+	}
+	return s
+}
+
 func TestSubprocessKeepsTheRunnerContract(t *testing.T) {
-	eachTree(t, func(t *testing.T, open func(*testing.T, Config) *Runner) {
-		var current *Runner
-		subject := runnertest.Subject{
-			Spec:     express,
-			HostPids: true,
-			Left: func() []string {
-				left := glob(t, current.dir+"/*")
+	for _, tree := range trees {
+		t.Run(string(tree), func(t *testing.T) {
+			needTree(t, tree)
+			var current *Runner
+			tested := subject(tree)
+			tested.Left = func() []string {
+				left := append(glob(t, current.home.dir+"/*"), glob(t, current.home.dir+"/*/*")...)
 				if g, ok := current.tracker.(*groups); ok {
 					left = append(left, glob(t, g.top.dir+"/*/cgroup.procs")...)
 				}
 				return left
-			},
-		}
-		runnertest.Run(t, subject, func(t *testing.T) runner.Runner {
-			current = open(t, Config{})
-			return current
+			}
+			runnertest.Run(t, tested, func(t *testing.T) runner.Runner {
+				current = open(t, Config{Tree: tree})
+				return current
+			})
 		})
-	})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -41,7 +42,7 @@ func identityOf(t *testing.T, pid int) identity {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return identity{pid: pid, start: s.start, space: self.space}
+	return identity{pid: pid, start: s.start, space: self.space, boot: self.boot}
 }
 
 // leftover makes a control group with a process in a nested group, as a daemon leaves it.
@@ -72,6 +73,20 @@ func exists(t *testing.T, path string) bool {
 	return err == nil
 }
 
+// corpse is the identity of a daemon that has died.
+func corpse(t *testing.T) identity {
+	t.Helper()
+	daemon := sleeper(t, nil)
+	id := identityOf(t, daemon.Process.Pid)
+	if err := daemon.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := daemon.Wait(); err == nil {
+		t.Fatal("the daemon was not killed")
+	}
+	return id
+}
+
 func TestNewKillsWhatDeadDaemonsLeft(t *testing.T) {
 	base, err := ownGroup()
 	need.That(t, err == nil, "a writable cgroup2 tree")
@@ -82,21 +97,38 @@ func TestNewKillsWhatDeadDaemonsLeft(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	daemon, living := sleeper(t, nil), sleeper(t, nil)
-	dead, alive := identityOf(t, daemon.Process.Pid), identityOf(t, living.Process.Pid)
+	dead, alive := corpse(t), identityOf(t, sleeper(t, nil).Process.Pid)
 	recycled := alive
 	recycled.start--
 	foreign := dead
 	foreign.space++
+	former, formerForeign := corpse(t), foreign
+	former.boot, formerForeign.boot = "", ""
+	rebooted := alive
+	rebooted.boot = strings.Repeat("0", bootDigits)
+	lockedForeign := foreign
+	lockedForeign.pid++
 
 	var gone, kept []string
-	var killed []*exec.Cmd
+	var killed, spared []*exec.Cmd
 	dir := t.TempDir()
 	for _, left := range []struct {
-		base  string
-		owner identity
-		gone  bool
-	}{{base, dead, true}, {base, recycled, true}, {base, alive, false}, {base, foreign, false}, {elsewhere, dead, true}} {
+		name   string
+		base   string
+		owner  identity
+		locked bool
+		gone   bool
+	}{
+		{"dead", base, dead, false, true},
+		{"recycled pid", base, recycled, false, true},
+		{"alive", base, alive, true, false},
+		{"another pid namespace", base, foreign, false, true},
+		{"another pid namespace, alive", base, lockedForeign, true, false},
+		{"former format", base, former, false, true},
+		{"former format, another pid namespace", base, formerForeign, false, false},
+		{"before the boot", base, rebooted, false, true},
+		{"elsewhere in the hierarchy", elsewhere, dead, false, true},
+	} {
 		group, process := leftover(t, left.base, left.owner)
 		scripts := filepath.Join(dir, left.owner.String()+".0")
 		if left.base == elsewhere {
@@ -108,22 +140,25 @@ func TestNewKillsWhatDeadDaemonsLeft(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(scripts, groupNote), []byte(group), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		if left.locked {
+			lock, err := takeLock(scripts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closeFD(lock)
+		}
 		if left.gone {
 			gone, killed = append(gone, group, scripts), append(killed, process)
 		} else {
-			kept = append(kept, group, scripts)
+			kept, spared = append(kept, group, scripts), append(spared, process)
 		}
 	}
-	other := filepath.Join(dir, "slotd-notes")
-	if err := os.Mkdir(other, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	kept = append(kept, other)
-	if err := daemon.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	if err := daemon.Wait(); err == nil {
-		t.Fatal("the daemon was not killed")
+	for _, name := range []string{"slotd-notes", "slotd-1-2-3-backup.0"} {
+		other := filepath.Join(dir, name)
+		if err := os.Mkdir(other, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, other)
 	}
 
 	r, err := New(Config{Dir: dir, Tree: TreeCgroup}, hclog.NewNullLogger())
@@ -145,6 +180,16 @@ func TestNewKillsWhatDeadDaemonsLeft(t *testing.T) {
 	}
 	for _, process := range killed {
 		wantGone(t, process.Process.Pid)
+	}
+	for _, process := range spared {
+		wantAlive(t, process.Process.Pid)
+	}
+}
+
+func wantAlive(t *testing.T, pid int) {
+	t.Helper()
+	if s, err := readStat(pid); err != nil || s.dead() {
+		t.Errorf("process %d is dead", pid)
 	}
 }
 
@@ -171,13 +216,20 @@ func TestAZombieDaemonIsDead(t *testing.T) {
 }
 
 func TestIdentitiesAreReadBackExactly(t *testing.T) {
-	want := identity{pid: 12, start: 34567, space: 4026531836}
-	if got, ok := parseIdentity(want.String() + ".0"); !ok || got != want {
-		t.Errorf("got %+v, %v, want %+v", got, ok, want)
+	boot := strings.Repeat("0123456789abcdef", 2)
+	for _, want := range []identity{
+		{pid: 12, start: 34567, space: 4026531836, boot: boot},
+		{pid: 12, start: 34567, space: 4026531836},
+	} {
+		if got, ok := parseIdentity(want.String() + ".0"); !ok || got != want {
+			t.Errorf("got %+v, %v, want %+v", got, ok, want)
+		}
 	}
 	for _, name := range []string{
 		"", "slotd", "slotd-12-34567-4026531836", "slotd-12-34567.0", "slotd-012-34567-4026531836.0",
 		"slotd-12-34567-4026531836x.0", "slotd--12-34567-4026531836.", "xslotd-12-34567-4026531836.0",
+		"slotd-12-34567-4026531836-.0", "slotd-12-34567-4026531836-backup.0", "slotd-12-34567-4026531836-" + boot,
+		"slotd-12-34567-4026531836-" + boot + "0.0",
 	} {
 		if id, ok := parseIdentity(name); ok {
 			t.Errorf("%q was read as %+v", name, id)

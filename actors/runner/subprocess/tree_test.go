@@ -223,8 +223,11 @@ func TestAnUnmarkedProcessIsKilledByTheLastThatMayOwnIt(t *testing.T) {
 	hidden := programs[runnertest.Hidden]
 	var ps []runner.Process
 	var children []int
-	for range 2 {
-		p, out, _, err := begin(t, r, commandTask("sh", "-c", hidden))
+	for number := range uint32(2) {
+		out := runnertest.NewSink()
+		p, err := r.Start(t.Context(), runner.Attempt{
+			TaskID: "tsk_1", Number: number, Spec: commandSpec("sh", "-c", hidden), Stdout: out, Stderr: runnertest.NewSink(),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -337,6 +340,47 @@ func TestRunningAttemptsHoldNoThreads(t *testing.T) {
 	for range all {
 		if got, want := <-exits, (runner.Exit{Signal: 9}); got != want {
 			t.Errorf("exit %+v, want %+v", got, want)
+		}
+	}
+}
+
+// An attempt with the rights for it may leave its leaf, as systemd-run --scope does.
+func TestALeaderThatLeftItsLeafIsStoppedAndKilled(t *testing.T) {
+	r, g := openGroups(t)
+	elsewhere := filepath.Join(g.top.dir, "elsewhere")
+	if err := os.Mkdir(elsewhere, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const move = `echo $$ >"$1/cgroup.procs"; echo ready; `
+	for _, test := range []struct {
+		script string
+		kill   bool
+		want   runner.Exit
+	}{
+		{`trap 'exit 3' TERM; ` + move + `while :; do sleep 0.01; done`, false, runner.Exit{Code: 3}},
+		{`trap '' TERM; ` + move + `while :; do sleep 0.01; done`, true, runner.Exit{Signal: 9}},
+	} {
+		p, out, _, err := begin(t, r, commandTask("sh", "-c", test.script, "sh", elsewhere))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Await(t, "ready")
+		p.Stop()
+		if test.kill {
+			p.Kill()
+		}
+		exits := make(chan runner.Exit, 1)
+		go func() { exits <- p.Wait() }()
+		select {
+		case got := <-exits:
+			if got != test.want {
+				t.Errorf("exit %+v, want %+v", got, test.want)
+			}
+		case <-time.After(runnertest.Patience):
+			if err := (&group{dir: elsewhere}).clear(); err != nil {
+				t.Error(err)
+			}
+			t.Fatalf("no end; the leader was not reached (killed: %v)", test.kill)
 		}
 	}
 }
