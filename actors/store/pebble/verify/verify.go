@@ -107,6 +107,7 @@ func (c *checker) check() error {
 		return err
 	}
 	if acked := c.report.Acknowledged; acked > commits {
+		c.report.Empty = false
 		c.damaged("", "acknowledged commits %d to %d are missing (%s); to go on without them, remove %s",
 			commits+1, acked, WitnessFile, c.disk.PathJoin(c.dir, WitnessFile))
 	}
@@ -131,7 +132,8 @@ func (c *checker) engine(found files) error {
 // contents reads manifest, tables and logs, and returns the commit counter.
 func (c *checker) contents(found files) (commits uint64, err error) {
 	if found.manifest == "" {
-		return 0, c.unnamed(found)
+		c.unnamed(found)
+		return 0, nil
 	}
 	v, err := c.readManifest(found.manifest)
 	if err != nil || v == nil {
@@ -151,16 +153,14 @@ func (c *checker) contents(found files) (commits uint64, err error) {
 }
 
 // unnamed decides about a directory whose marker names no manifest: it is empty, its store was not finished when it was
-// made, or the marker is gone, and Pebble would begin a new store over the old one.
-func (c *checker) unnamed(found files) error {
-	if _, err := c.readLogs(0, 0, found); err != nil {
-		return err
-	}
-	if found.engine != 0 || len(found.tables) > 0 || c.report.Groups > 0 {
+// made, or the marker is gone, and Pebble would begin a new store over the old one. Pebble makes that marker before
+// anything else that counts.
+func (c *checker) unnamed(found files) {
+	if found.engine != 0 || len(found.tables) > 0 || len(found.logs) > 0 {
 		c.damaged("marker.manifest…", "is missing: nothing says which manifest is the right one")
+		return
 	}
-	c.report.Empty = len(c.damage) == 0
-	return nil
+	c.report.Empty = true
 }
 
 // known looks whether this program knows what the values mean. A newer format may have other rules: it is told in place

@@ -87,8 +87,8 @@ func (w *Witness) create(disk vfs.FS, dir string) error {
 }
 
 // Note writes down that all commits up to counter are acknowledged: call it once they are durable and before anybody is
-// told. A counter that is not greater than the last changes nothing. What fails is told by Err and Close: the witness
-// then says less than it could, which is never wrong.
+// told. A counter that is not greater than the last changes nothing. A failure is told by Err and Close until a later
+// note succeeds: the witness says less than it could until then, which is never wrong.
 func (w *Witness) Note(counter uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -99,7 +99,7 @@ func (w *Witness) Note(counter uint64) {
 		w.err = fmt.Errorf("note commit %d: %w", counter, err)
 		return
 	}
-	w.noted, w.next = counter, 1-w.next
+	w.noted, w.next, w.err = counter, 1-w.next, nil
 }
 
 // Noted is the greatest counter that was written.
@@ -109,7 +109,7 @@ func (w *Witness) Noted() uint64 {
 	return w.noted
 }
 
-// Err is the last error of a note.
+// Err says why the last note failed, if it did.
 func (w *Witness) Err() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -35,7 +35,7 @@ func options(disk vfs.FS) *pebble.Options {
 	o := &pebble.Options{
 		FS:                    disk,
 		FormatMajorVersion:    pebble.FormatWALSyncChunks,
-		MemTableSize:          32 << 10,
+		MemTableSize:          64 << 10,
 		CacheSize:             1 << 20,
 		L0CompactionThreshold: 2,
 		LBaseMaxBytes:         64 << 10,
@@ -49,7 +49,8 @@ func options(disk vfs.FS) *pebble.Options {
 
 // world is a store that is being written to, and what it must hold.
 type world struct {
-	disk    *vfs.MemFS
+	mem     *vfs.MemFS
+	disk    vfs.FS // mem, perhaps with somebody who watches
 	db      *pebble.DB
 	witness *verify.Witness
 	random  *rand.Rand
@@ -59,7 +60,13 @@ type world struct {
 
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
-	w := &world{disk: vfs.NewCrashableMem(), random: rand.New(rand.NewPCG(seed, 1)), model: map[string]string{}}
+	mem := vfs.NewCrashableMem()
+	return newWorldOn(t, mem, mem, seed)
+}
+
+func newWorldOn(t *testing.T, mem *vfs.MemFS, disk vfs.FS, seed uint64) *world {
+	t.Helper()
+	w := &world{mem: mem, disk: disk, random: rand.New(rand.NewPCG(seed, 1)), model: map[string]string{}}
 	w.open(t)
 	format, err := proto.Marshal(&slotdv1.StoreFormat{Version: layout.FormatVersion, CreatedBy: "test"})
 	if err != nil {
@@ -119,6 +126,15 @@ func (w *world) some() map[string]string {
 	return pairs
 }
 
+// much makes a record that is longer than a page of the disk.
+func (w *world) much() map[string]string {
+	value := make([]byte, 4<<10+w.random.IntN(16<<10))
+	for i := range value {
+		value[i] = byte(w.random.Uint32())
+	}
+	return map[string]string{string(layout.TaskKey(fmt.Sprintf("tsk_%04d", w.random.IntN(400)))): string(value)}
+}
+
 func (w *world) close(t *testing.T) {
 	t.Helper()
 	if err := errors.Join(w.db.Close(), w.witness.Close()); err != nil {
@@ -134,7 +150,7 @@ func (w *world) killed(t *testing.T) image {
 
 // crashed is the disk as a machine leaves it that crashes now, when so much of what was not synced is there.
 func (w *world) crashed(percent int) vfs.FS {
-	return w.disk.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: w.random})
+	return w.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: w.random})
 }
 
 // image is a store's directory at one moment.
