@@ -52,11 +52,11 @@ func TestReportTellsWhatThereIs(t *testing.T) {
 func TestNothingIsAnEmptyStore(t *testing.T) {
 	t.Parallel()
 	disk := vfs.NewMem()
-	for _, make := range []func() error{
+	for _, prepare := range []func() error{
 		func() error { return nil },
 		func() error { return disk.MkdirAll(storeDir, 0o700) },
 	} {
-		if err := make(); err != nil {
+		if err := prepare(); err != nil {
 			t.Fatal(err)
 		}
 		r, err := verify.Check(disk, storeDir)
@@ -166,7 +166,7 @@ func TestCrashesAreNoDamage(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	torn := 0
-	for n := range uint64(30) {
+	for n := range uint64(20) {
 		torn += crashSometime(t, seed+n)
 	}
 	if torn == 0 {
@@ -241,7 +241,7 @@ func TestAKillAtAnyOperationIsNoDamage(t *testing.T) {
 	}))
 	w := newWorldOn(t, mem, watched, seed)
 	mu.Lock()
-	rare = 20
+	rare = 40
 	mu.Unlock()
 	for n := range 200 {
 		w.write(t, w.some())

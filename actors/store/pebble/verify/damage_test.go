@@ -150,7 +150,7 @@ func TestNoDamageIsALossWithoutAWord(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 2))
-			files, model := scene(t, seed, 200, s.leave)
+			files, model := scene(t, seed, 150, s.leave)
 			kinds := kinds(files)
 			var total tally
 			for kind, names := range kinds {
@@ -159,7 +159,7 @@ func TestNoDamageIsALossWithoutAWord(t *testing.T) {
 					judge(t, "remove "+name, files.without(name), model, &n)
 				}
 				for _, h := range harms {
-					for range 3 {
+					for range 2 {
 						name := names[r.IntN(len(names))]
 						if len(files[name]) == 0 {
 							continue
