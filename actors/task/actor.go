@@ -137,22 +137,27 @@ func (a *taskActor) step(c actor.Context, ev Event) {
 // perform does at once what may be done at once, and leaves to the pipeline what must wait for the record before it.
 func (a *taskActor) perform(c actor.Context, effects []Effect) {
 	var batch *store.Batch
-	var later []Effect
+	var later, next []Effect
 	for _, eff := range effects {
 		switch eff := eff.(type) {
 		case Record:
 			batch = a.write(eff)
 		case Start, Forget, Finish, Park:
 			later = append(later, eff)
+		case Acquire: // may lead to the next record, which must not overtake this one
+			next = append(next, eff)
 		default:
 			a.act(c, eff)
 		}
 	}
 	if batch != nil {
 		a.pipeline.Commit(batch, later)
-		return
+	} else {
+		for _, eff := range a.pipeline.After(later) {
+			a.act(c, eff)
+		}
 	}
-	for _, eff := range a.pipeline.After(later) {
+	for _, eff := range next {
 		a.act(c, eff)
 	}
 	a.lament(c)

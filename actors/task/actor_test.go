@@ -49,14 +49,19 @@ func (p *parent) Receive(c actor.Context) {
 // atHome runs body with the actor of a task that has never run.
 func atHome(t *testing.T, edit func(*soltiv1.CreateSpec), body func(h *home)) {
 	t.Helper()
+	atHomeFrom(t, &slotdv1.TaskRecord{
+		Id: "a", Slot: "lane", ResourceVersion: 1, Role: slotdv1.Role_ROLE_HOLDER,
+		Phase: slotdv1.Phase_PHASE_READY, Status: soltiv1.TaskStatus_TASK_STATUS_PENDING,
+	}, true, edit, body)
+}
+
+// atHomeFrom runs body with the actor of a task that goes on from a record.
+func atHomeFrom(t *testing.T, record *slotdv1.TaskRecord, permits bool, edit func(*soltiv1.CreateSpec), body func(h *home)) {
+	t.Helper()
 	actortest.Bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
 		h := &home{t: t, sys: sys, gate: actortest.NewGate(), executor: &actortest.Executor{}, slot: &actortest.Inbox{}}
 		h.execPID = sys.Root.Spawn(h.executor.Props())
-		h.deps = &Deps{Commit: h.gate.Commit, Executor: h.execPID, Node: "n", Permits: true, Logger: hclog.NewNullLogger()}
-		record := &slotdv1.TaskRecord{
-			Id: "a", Slot: "lane", ResourceVersion: 1, Role: slotdv1.Role_ROLE_HOLDER,
-			Phase: slotdv1.Phase_PHASE_READY, Status: soltiv1.TaskStatus_TASK_STATUS_PENDING,
-		}
+		h.deps = &Deps{Commit: h.gate.Commit, Executor: h.execPID, Node: "n", Permits: permits, Logger: hclog.NewNullLogger()}
 		child := make(chan *actor.PID, 1)
 		pid := sys.Root.Spawn(actor.PropsFromProducer(func() actor.Actor {
 			return &parent{h.slot, Props(h.deps, Holder{Record: record, Spec: spec(edit)}), child}
@@ -123,6 +128,22 @@ func TestAttemptRunsAndItsOutcomeIsHandedIn(t *testing.T) {
 		got := h.outcome()
 		if got.GetTask().GetReason() != string(messages.ReasonCompleted) || got.GetRun().GetFinishedAt()-got.GetRun().GetStartedAt() != 1000 {
 			t.Errorf("got %v", got)
+		}
+	})
+}
+
+// A task that was stopped with its daemon goes on at once in the next life: the end of the old attempt and the begin of
+// the new one follow from one event, and reach the store in that order.
+func TestRecordsReachTheStoreInOrder(t *testing.T) {
+	stopped := &slotdv1.TaskRecord{
+		Id: "a", Slot: "lane", ResourceVersion: 3, Role: slotdv1.Role_ROLE_HOLDER, Attempt: 1,
+		Phase: slotdv1.Phase_PHASE_STOPPING, Cause: string(messages.ReasonShutdown), Status: soltiv1.TaskStatus_TASK_STATUS_RUNNING,
+	}
+	atHomeFrom(t, stopped, false, onFailure, func(h *home) {
+		h.saw("attach a/1", "stop a/1", "forget a/1", "start a/2")
+		got, err := h.gate.Task(t.Context(), "a")
+		if err != nil || got.GetAttempt() != 2 || got.GetPhase() != slotdv1.Phase_PHASE_RUNNING || got.GetResourceVersion() != 5 {
+			t.Errorf("the store ends with %v, %v", got, err)
 		}
 	})
 }
