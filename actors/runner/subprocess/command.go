@@ -32,6 +32,7 @@ type command struct {
 	env     []string
 	cwd     string // empty: that of this process
 	scratch string // directory of the script file, or empty
+	file    string // the script file
 }
 
 // command works out what an attempt executes and writes its script, if it has one, into the directory scratch.
@@ -69,16 +70,16 @@ func (r *Runner) command(a runner.Attempt, scratch string) (*command, error) {
 // script writes the body into a file of its own and runs it as `<interpreter> <file> <args…>`. The directory is the
 // attempt's alone: python and node look for modules beside the script.
 func (c *command) script(s *soltiv1.ScriptMode, scratch string) error {
-	var interpreter, file string
+	var interpreter string
 	switch s.GetWellKnown() {
 	case soltiv1.ScriptRuntime_SCRIPT_RUNTIME_BASH:
-		interpreter, file = "bash", "script.sh"
+		interpreter, c.file = "bash", "script.sh"
 	case soltiv1.ScriptRuntime_SCRIPT_RUNTIME_PYTHON:
-		interpreter, file = "python3", "script.py"
+		interpreter, c.file = "python3", "script.py"
 	case soltiv1.ScriptRuntime_SCRIPT_RUNTIME_NODE:
-		interpreter, file = "node", "script.js"
+		interpreter, c.file = "node", "script.js"
 	default:
-		interpreter, file = s.GetCustom().GetCommand(), "script"
+		interpreter, c.file = s.GetCustom().GetCommand(), "script"
 	}
 	var err error
 	if c.path, err = c.find(interpreter); err != nil {
@@ -86,23 +87,26 @@ func (c *command) script(s *soltiv1.ScriptMode, scratch string) error {
 	}
 	body, err := messages.DecodeScript(s)
 	if err != nil {
-		return &runner.SpawnError{Code: codeUnusable, Path: file, Err: err}
+		return &runner.SpawnError{Code: codeUnusable, Path: c.file, Err: err}
 	}
 	if err := os.Mkdir(scratch, 0o700); err != nil {
 		return fmt.Errorf("script: %w", err)
 	}
 	c.scratch = scratch
-	file = filepath.Join(scratch, file)
-	if err := os.WriteFile(file, body, 0o600); err != nil {
+	c.file = filepath.Join(scratch, c.file)
+	if err := os.WriteFile(c.file, body, 0o600); err != nil {
 		return errors.Join(fmt.Errorf("script: %w", err), c.discard())
 	}
-	c.argv = append([]string{interpreter, file}, s.GetArgs()...)
+	c.argv = append([]string{interpreter, c.file}, s.GetArgs()...)
 	return nil
 }
 
-// discard removes the script.
+// discard removes the script, and what its interpreter may have put beside it. Only the latter takes a descriptor.
 func (c *command) discard() error {
 	if c.scratch == "" {
+		return nil
+	}
+	if err := errors.Join(unix.Unlink(c.file), unix.Rmdir(c.scratch)); err == nil {
 		return nil
 	}
 	return os.RemoveAll(c.scratch)

@@ -270,13 +270,19 @@ func TestFullMachinesAreWorthAnotherTry(t *testing.T) {
 // exhaustDescriptors lets no further descriptor be opened until restore. Those that are open stay open.
 func exhaustDescriptors(t *testing.T) (restore func()) {
 	t.Helper()
+	return limitDescriptors(t, 3)
+}
+
+// limitDescriptors lets no descriptor with a number from limit on be opened until restore.
+func limitDescriptors(t *testing.T, limit uint64) (restore func()) {
+	t.Helper()
 	var before unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
 		t.Fatal(err)
 	}
-	none := before
-	none.Cur = 3
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+	lowered := before
+	lowered.Cur = limit
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &lowered); err != nil {
 		t.Fatal(err)
 	}
 	return func() {

@@ -112,23 +112,23 @@ func populated(events int) bool {
 }
 
 // remove takes the group and those below it out of the hierarchy. Its processes are dead, but on their way out the
-// kernel may still count them for a moment.
+// kernel may still count them for a moment. It takes a descriptor only when there are groups below.
 func (g *group) remove() error {
 	for pause := firstPause; ; pause *= 2 {
-		below, err := subgroups(g.dir)
-		for _, dir := range below {
-			_ = unix.Rmdir(dir) // what fails here makes the last fail too
-		}
-		if err == nil {
-			err = unix.Rmdir(g.dir)
-		}
-		switch {
-		case err == nil || errors.Is(err, unix.ENOENT):
+		err := unix.Rmdir(g.dir)
+		if err == nil || errors.Is(err, unix.ENOENT) {
 			return nil
-		case pause > removeLimit:
-			return &os.PathError{Op: "rmdir", Path: g.dir, Err: err}
 		}
-		time.Sleep(pause)
+		below, listErr := subgroups(g.dir)
+		for _, dir := range below {
+			_ = unix.Rmdir(dir) // what fails here makes the next removal fail too
+		}
+		if pause > removeLimit {
+			return errors.Join(&os.PathError{Op: "rmdir", Path: g.dir, Err: err}, listErr)
+		}
+		if len(below) == 0 || pause > firstPause {
+			time.Sleep(pause)
+		}
 	}
 }
 

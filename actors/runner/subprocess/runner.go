@@ -7,6 +7,17 @@
 // An attempt is a process group of its own, and never shares this process's terminal. Its tree is found in one of two
 // ways, see [Tree]: by a control group per attempt or, where none can be made, by scanning the descendants of this process.
 //
+// Before an attempt's process exists, something names the attempt that outlives this process: its control group, or an
+// entry in a journal. [New] finds by it what a daemon that was killed has left, and kills all of it before it returns, so
+// that nothing starts beside an earlier attempt. It takes whatever is in those groups; whatever has the attempt's task id
+// and number in its environment; the leader, by pid, start time and boot; and all that descends from these. It fails,
+// naming process and attempt, when something survives SIGKILL.
+//
+// Known limits. Once a daemon was killed that scanned, nothing leads to a process that has wiped its environment, and
+// whose parents and whose session's first process are dead or wiped theirs too and left. A process with the right to
+// move into another control group leaves the attempt when it does: the leader is still stopped and killed there, another
+// process is found by the next daemon only, by its environment and only if the attempt had not ended before.
+//
 // Concurrency: every method is safe from any goroutine. An attempt costs two goroutines (one per stream), three
 // descriptors and no thread: the end of the leader, of the tree and of the output all come through the runtime's poller.
 //
