@@ -2,7 +2,10 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 
 	"slotd/actors/logs"
 	"slotd/actors/registry"
@@ -29,23 +32,58 @@ func (t *Tree) recover(ctx context.Context) (registry.Recovered, error) {
 	return known, nil
 }
 
+// chunk is how many records the catalog takes over at a time: half as many tasks, with their specs.
+const chunk = 2000
+
+// load fills the catalog and tells the logs what they may lack. Nothing has started yet, and nothing does if there is a
+// record that makes no sense: the store is left as it is (invariant 9).
 func (t *Tree) load(ctx context.Context) error {
+	var audit store.Audit
+	batch := new(store.Batch)
+	var begun []string // and not ended
 	err := t.cfg.Store.Load(ctx, func(e store.Entry) error {
-		batch := new(store.Batch)
 		switch {
-		case e.Key != nil:
-			batch.Keys = []*slotdv1.KeyRecord{e.Key}
-		case e.Spec == nil:
-			t.cfg.Logger.Error("task without a spec set aside", "task_id", e.Task.GetId())
+		case !audit.Entry(e): // look for more
 			return nil
+		case e.Key != nil:
+			batch.Keys = append(batch.Keys, e.Key)
 		default:
-			batch.Tasks, batch.Specs = []*slotdv1.TaskRecord{e.Task}, []*slotdv1.SpecRecord{e.Spec}
+			batch.Tasks, batch.Specs = append(batch.Tasks, e.Task), append(batch.Specs, e.Spec)
+			if e.Task.GetPhase() != slotdv1.Phase_PHASE_FINISHED && e.Task.GetAttempt() > 0 {
+				begun = append(begun, e.Task.GetId())
+			}
 		}
-		t.catalog.Apply(batch)
+		if batch.Len() >= chunk {
+			t.catalog.Apply(batch)
+			batch = new(store.Batch)
+		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("load the store: %w", err)
+	}
+	if err := audit.Err(); err != nil {
+		return fmt.Errorf("the store has records that make no sense; it is left as it is, "+
+			"run `slotd store check --data DIR` to see them all: %w", err)
+	}
+	t.catalog.Apply(batch)
+	return t.resumeLogs(ctx, begun)
+}
+
+// resumeLogs tells the logs of tasks that go on which runs these have had.
+func (t *Tree) resumeLogs(ctx context.Context, ids []string) error {
+	var readers sync.WaitGroup
+	errs := make([]error, runtime.GOMAXPROCS(0))
+	for n := range errs {
+		readers.Go(func() {
+			for i := n; i < len(ids) && errs[n] == nil; i += len(errs) {
+				errs[n] = t.cfg.Logs.Resume(ids[i], func() ([]*slotdv1.RunRecord, error) { return t.cfg.Store.Runs(ctx, ids[i]) })
+			}
+		})
+	}
+	readers.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("read the runs of unfinished tasks: %w", err)
 	}
 	return nil
 }

@@ -238,13 +238,21 @@ func (o output) Writer(task string, attempt uint32, stream soltiv1.OutputStreamK
 // Catalog answers reads, from any goroutine.
 func (t *Tree) Catalog() *catalog.Catalog { return t.catalog }
 
-// Recovered returns once the node knows all that the store knew, or why it never will.
+// Recovered returns once the node knows all that the store knew, or why it never will: context.Canceled when it was
+// stopped before.
 func (t *Tree) Recovered(ctx context.Context) error {
 	select {
 	case <-t.ready:
 		return t.recovery
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-t.ctx.Done():
+	}
+	select {
+	case <-t.ready:
+		return t.recovery
+	default:
+		return t.ctx.Err()
 	}
 }
 

@@ -14,6 +14,7 @@ package registry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -201,7 +202,9 @@ func (r *registry) recovered(c actor.Context, msg *recovered) {
 	}
 	if r.stage = ready; msg.err != nil {
 		r.stage = failed
-		r.deps.Logger.Error("recovery failed", "error", msg.err)
+		if !errors.Is(msg.err, context.Canceled) { // else the node stops, and nobody need do anything
+			r.deps.Logger.Error("recovery failed", "error", msg.err)
+		}
 	}
 	r.minter = messages.NewMinter(msg.LastID)
 	for name, residents := range msg.Residents {

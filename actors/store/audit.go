@@ -50,8 +50,8 @@ func (a *Audit) Err() error {
 	return &a.wrong
 }
 
-// Entry looks at the next entry.
-func (a *Audit) Entry(e Entry) {
+// Entry looks at the next entry and says whether all made sense so far.
+func (a *Audit) Entry(e Entry) bool {
 	switch {
 	case e.Task != nil:
 		a.task(e.Task, e.Spec)
@@ -60,6 +60,7 @@ func (a *Audit) Entry(e Entry) {
 	default:
 		a.addf("an entry without a record")
 	}
+	return len(a.wrong.Findings) == 0
 }
 
 func (a *Audit) task(rec *slotdv1.TaskRecord, spec *slotdv1.SpecRecord) {
