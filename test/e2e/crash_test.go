@@ -54,8 +54,13 @@ func TestLeftoversOfAKilledDaemonAreSwept(t *testing.T) {
 	if got := second.end(second.submit(shell("lane", "exit 0"))).ended(); got != "SUCCEEDED Completed" {
 		t.Errorf("after the crash a task ended %s", got)
 	}
+	if got := second.end(id).ended(); got != "FAILED NodeLost" {
+		t.Errorf("the task of the killed daemon ended %s", got)
+	}
+	second.open(id, "tail=all&follow=false").line("wild")
+	second.remove(id)
 	if left := files(t, first.data, id); len(left) > 0 {
-		t.Errorf("logs of tasks that nobody knows any more: %v", left)
+		t.Errorf("of a task that was deleted: %v", left)
 	}
 }
 

@@ -19,14 +19,16 @@ func TestIdleDaemonStopsAtOnce(t *testing.T) {
 }
 
 // A stopping daemon asks, waits no longer than its grace, kills, and tells meanwhile what it waits for. Nothing new is
-// admitted; reads, cancels and streams still work.
+// admitted; reads, cancels and streams still work. What is queued, and what is repeated, goes on in the next life.
 func TestGracefulStop(t *testing.T) {
 	t.Parallel()
 	d := serve(t, "--shutdown-grace", "6s")
 	mark := marker(t)
 	id := d.submit(shell("deaf", wild+`trap "echo asked" TERM; while :; do sleep 0.05; done`, mark).with("stopGraceMs", 3_600_000))
 	polite := d.submit(shell("polite", `trap "echo tidied; exit 0" TERM; echo ready; while :; do sleep 0.05; done`))
-	queued := d.submit(forever("deaf", queue))
+	queued := d.submit(shell("deaf", "echo at last").with("admission", queue))
+	again := d.submit(shell("again", `echo attempt $SLOTD_ATTEMPT; [ $SLOTD_ATTEMPT = 2 ] || sleep 100000`).with("restart", "RESTART_STRATEGY_ON_FAILURE").with("maxRetries", 0))
+	d.open(again, "tail=all").line("attempt 1")
 	canceled := d.submit(shell("canceled", `trap "" TERM; echo ready; while :; do sleep 0.05; done`))
 	follower := d.open(id, "tail=all")
 	follower.line("wild")
@@ -69,11 +71,24 @@ func TestGracefulStop(t *testing.T) {
 	if got := outline(follower.rest()); got[len(got)-1] != "-1" {
 		t.Errorf("the follower's last events are %v", got)
 	}
-	if k := d.taskOf(<-waited); k.ended() != "CANCELED Shutdown" {
+	if k := d.taskOf(<-waited); k.phase() != "PENDING" || k.Status.Terminal {
 		t.Errorf("the wait was answered with %s", k.ended())
 	}
 	if log := d.log.String(); !strings.Contains(log, "stopped") {
 		t.Errorf("the log does not say that it stopped")
+	}
+
+	next := launch{data: d.data}.serve(t)
+	for task, want := range map[string]string{
+		id: "CANCELED Shutdown", polite: "CANCELED Shutdown", canceled: "CANCELED Canceled",
+		queued: "SUCCEEDED Completed", again: "SUCCEEDED Completed",
+	} {
+		if got := next.end(task).ended(); got != want {
+			t.Errorf("%s ended %s, want %s", task, got, want)
+		}
+	}
+	if runs := next.runs(again); len(runs) != 2 || runs[0].Reason != "Shutdown" {
+		t.Errorf("the attempts of a task that was interrupted: %+v", runs)
 	}
 }
 
