@@ -44,6 +44,7 @@ func (l *ledger) publish(b *store.Batch) {
 		}
 	}
 	if len(b.Deletes) > 0 {
+		failpoint.Hit("retention/deleted")
 		l.logs.Remove(b.Deletes...)
 	}
 }

@@ -15,10 +15,14 @@ import (
 )
 
 // recover fills the catalog from the store, once in the life of the node, and hands the registry what is not terminal.
-// A registry that begins again finds the catalog filled: it is asked instead, behind a barrier.
+// A registry that begins again finds the catalog filled: it is asked instead, behind a barrier. What could not be read
+// once is not read again.
 func (t *Tree) recover(ctx context.Context) (registry.Recovered, error) {
 	select {
 	case <-t.ready:
+		if t.recovery != nil {
+			return registry.Recovered{}, t.recovery
+		}
 		t.barrier()
 	default:
 		if err := t.load(ctx); err != nil {
@@ -97,6 +101,16 @@ func (t *Tree) becomeReady(err error) {
 			t.cfg.Logs.Sweep(t.standing)
 		}
 	})
+}
+
+// recovered says that the node knows all that the store knew.
+func (t *Tree) recovered() bool {
+	select {
+	case <-t.ready:
+		return t.recovery == nil
+	default:
+		return false
+	}
 }
 
 // standing tells the logs which files belong to a task, and which of these may go when space is needed.

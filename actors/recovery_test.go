@@ -79,12 +79,17 @@ func TestALogTellsTheEndThatACrashCutOff(t *testing.T) {
 		name        string
 		spec        *soltiv1.CreateSpec
 		say         string
+		attempts    int // the last of them is cut off
 		want, later string
 	}{
-		{"waiting", always("lane"), "hello\n", "start 1, hello, finish 1 exit 0", ", start 2, hello, finish 2 exit 0"},
-		{"terminal", command("lane", queue), "hello\n", "start 1, hello, finish 1 exit 0", ""},
-		{"waiting and silent", always("lane"), "", "start 1, finish 1 exit 0", ", start 2, finish 2 exit 0"},
-		{"terminal and silent", command("lane", queue), "", "start 1, finish 1 exit 0", ""},
+		{"waiting", always("lane"), "hello\n", 1, "start 1, hello, finish 1 exit 0", ", start 2, hello, finish 2 exit 0"},
+		{
+			"waiting again", always("lane"), "hello\n", 2,
+			"start 1, hello, finish 1 exit 0, start 2, hello, finish 2 exit 0", ", start 3, hello, finish 3 exit 0",
+		},
+		{"terminal", command("lane", queue), "hello\n", 1, "start 1, hello, finish 1 exit 0", ""},
+		{"waiting and silent", always("lane"), "", 1, "start 1, finish 1 exit 0", ", start 2, finish 2 exit 0"},
+		{"terminal and silent", command("lane", queue), "", 1, "start 1, finish 1 exit 0", ""},
 	} {
 		for _, read := range []bool{true, false} { // before the task goes on
 			t.Run(fmt.Sprintf("%s read=%v", c.name, read), func(t *testing.T) {
@@ -93,9 +98,14 @@ func TestALogTellsTheEndThatACrashCutOff(t *testing.T) {
 					l := m.begin(actors.Config{}, false)
 					id := l.accepted(l.ask(&slotdv1.Submit{Spec: c.spec}))
 					l.wait(id, catalog.WantRunning)
+					for n := range c.attempts - 1 {
+						synctest.Wait()
+						l.runner.end(id, n+1)
+						time.Sleep(90 * time.Second)
+					}
 					synctest.Wait()
 					l.mortal.fallSilent()
-					l.runner.end(id, 1)
+					l.runner.end(id, c.attempts)
 					synctest.Wait()
 					l.kill()
 
@@ -270,7 +280,12 @@ func TestRecordsThatMakeNoSenseStopANodeBeforeAnythingStarts(t *testing.T) {
 		if !ok || answer.GetLabel() != messages.LabelUnavailable {
 			t.Errorf("a submission is answered with %v", answer)
 		}
+		l.faults.Arm("registry.registry", &slotdv1.PurgeSlot{}, 0, false) // a registry that begins again knows no more
+		l.System().Root.Send(l.Registry(), &slotdv1.PurgeSlot{Slot: "nobody"})
 		time.Sleep(time.Hour)
+		if _, ok := l.ask(&slotdv1.Submit{Spec: command("other", drop)}).(*slotdv1.Rejection); !ok || l.faults.Hits() != 1 {
+			t.Errorf("a submission is accepted after %d faults", l.faults.Hits())
+		}
 		if len(l.runner.starts) != 0 {
 			t.Errorf("started %v", l.runner.starts)
 		}
