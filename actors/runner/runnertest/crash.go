@@ -12,12 +12,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"slotd/actors/failpoint"
 	"slotd/actors/runner"
 )
 
@@ -90,7 +92,11 @@ func crashed(t *testing.T, f fixture) {
 				if random.IntN(4) > 0 {
 					lines += random.IntN(crashLines)
 				}
-				f.crash(t, place, mark, lines, rand.N(crashPause))
+				point := ""
+				if failpoint.Enabled {
+					point = fmt.Sprintf("%s=kill@%d", forkPoints[random.IntN(len(forkPoints))], 1+random.IntN(crashLines/4))
+				}
+				f.crash(t, place, mark, point, lines, time.Duration(random.Int64N(int64(crashPause))))
 			}
 			before := livingIn(t, mark)
 			f.Anew(t, place)
@@ -105,11 +111,15 @@ func crashed(t *testing.T, f fixture) {
 	}
 }
 
-// crash lets a daemon live for so many lines and a little longer.
-func (f fixture) crash(t *testing.T, place, mark string, lines int, longer time.Duration) {
+// forkPoints are where a daemon that was built for it kills itself, unless it is killed before.
+var forkPoints = []string{"fork/before", "fork/after", "attempt/exited"}
+
+// crash lets a daemon live for so many lines and a little longer, or until it comes to the fail-point.
+func (f fixture) crash(t *testing.T, place, mark, point string, lines int, longer time.Duration) {
 	t.Helper()
 	daemon := f.Daemon(t, place)
 	daemon.Dir = mark
+	daemon.Env = append(daemon.Environ(), "SLOTD_FAILPOINTS="+point)
 	var complaints bytes.Buffer
 	daemon.Stderr = &complaints
 	stdout, err := daemon.StdoutPipe()
@@ -130,7 +140,7 @@ func (f fixture) crash(t *testing.T, place, mark string, lines int, longer time.
 		t.Error(err)
 	}
 	_ = daemon.Wait() // with the error of the kill
-	if lines > 0 {
+	if lines > 0 && !strings.Contains(complaints.String(), "fail-point") {
 		t.Fatalf("the daemon died by itself: %s", complaints.String())
 	}
 }

@@ -46,27 +46,37 @@ func (e *evidence) lead(attempt string, leader life) {
 	e.begun[attempt] = leader.pid
 }
 
-// look searches the process table anew.
+// look searches the process table anew. It fails when it finds this very process.
 func (e *evidence) look() error {
-	var err error
-	if e.table, err = readTable(); err != nil {
+	table, err := readTable()
+	if err != nil {
 		return err
 	}
-	e.whose = make(map[int]string)
-	for pid, s := range e.table {
-		if attempt := e.direct(s); attempt != "" {
-			e.whose[pid] = attempt
-		}
+	e.judge(table)
+	if attempt := e.whose[os.Getpid()]; attempt != "" {
+		return &startedByError{attempt}
 	}
+	return nil
+}
+
+// judge says of every process of a table to which attempt it is proven to belong.
+func (e *evidence) judge(table map[int]stat) {
+	e.table, e.whose = table, make(map[int]string)
 	sessions := make(map[int]string)
-	for pid, attempt := range e.whose {
-		if session := e.table[pid].session; session == e.begun[attempt] {
-			sessions[session] = attempt
+	for pid, s := range table {
+		attempt := e.direct(s)
+		if attempt == "" {
+			continue
+		}
+		e.whose[pid] = attempt
+		// Session 0 is that of kernel threads, and of whoever came from outside this pid namespace.
+		if s.session > 0 && s.session == e.begun[attempt] {
+			sessions[s.session] = attempt
 		}
 	}
 	for grown := true; grown; {
 		grown = false
-		for pid, s := range e.table {
+		for pid, s := range table {
 			if e.whose[pid] != "" {
 				continue
 			}
@@ -79,9 +89,8 @@ func (e *evidence) look() error {
 		}
 	}
 	for pid, attempt := range e.whose {
-		e.proven[e.table[pid].life()] = attempt
+		e.proven[table[pid].life()] = attempt
 	}
-	return nil
 }
 
 // direct says to which attempt a process belongs by what it is itself.
@@ -114,12 +123,6 @@ const emptyLooks = 3
 func (e *evidence) kill(deadline time.Time) error {
 	if len(e.names) == 0 {
 		return nil
-	}
-	if err := e.look(); err != nil {
-		return err
-	}
-	if attempt := e.whose[os.Getpid()]; attempt != "" {
-		return &startedByError{attempt}
 	}
 	empty := 0
 	for pause := firstPause; empty < emptyLooks; pause = min(2*pause, lastPause) {

@@ -2,6 +2,7 @@ package subprocess
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -12,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 
 	"slotd/test/need"
 )
@@ -165,6 +168,53 @@ func TestTheJournalLeadsToEveryProcessThatIsProven(t *testing.T) {
 	}
 }
 
+func TestProofFollowsParentsAndSessions(t *testing.T) {
+	const far = 1 << 30 // beyond any pid, so that no environment interferes
+	const attempt, other = "tsk_1-1", "tsk_2-1"
+	e := newEvidence()
+	e.name(attempt)
+	e.name(other)
+	e.lead(attempt, life{far + 1, 100})
+	e.proven[life{far + 2, 200}] = other // by its environment; its leader is not recorded
+	e.proven[life{far + 3, 300}] = attempt
+	table := make(map[int]stat)
+	want := make(map[int]string)
+	for _, p := range []struct {
+		name            string
+		pid             int
+		start           uint64
+		parent, session int
+		want            string
+	}{
+		{"init", far + 10, 1, 0, 0, ""},
+		{"proven, of the session from outside", far + 2, 200, far + 10, 0, other},
+		{"of the same session from outside", far + 11, 201, far + 10, 0, ""},
+		{"its child", far + 12, 202, far + 2, 0, other},
+		{"leads a session", far + 13, 203, far + 12, far + 13, other},
+		{"in that session", far + 14, 204, far + 10, far + 13, other},
+		{"its child in another", far + 15, 205, far + 14, far + 99, other},
+		{"proven, in the session of a dead leader", far + 3, 300, far + 10, far + 1, attempt},
+		{"in that session too", far + 16, 301, far + 10, far + 1, attempt},
+		{"in a session that nobody proven is in", far + 17, 302, far + 10, far + 98, ""},
+		{"in the session of its child", far + 18, 303, far + 10, far + 99, ""},
+	} {
+		table[p.pid] = stat{pid: p.pid, state: 'S', start: p.start, parent: p.parent, session: p.session}
+		if p.want != "" {
+			want[p.pid] = p.want
+		}
+	}
+	e.judge(table)
+	if diff := cmp.Diff(want, e.whose); diff != "" {
+		t.Errorf("proven (-want +got):\n%s", diff)
+	}
+	table[far+16] = stat{pid: far + 16, state: 'S', start: 999, parent: far + 10, session: far + 97}
+	delete(want, far+16)
+	e.judge(table)
+	if diff := cmp.Diff(want, e.whose); diff != "" {
+		t.Errorf("after a pid was given anew (-want +got):\n%s", diff)
+	}
+}
+
 func TestEvidenceOfAnEarlierBootProvesNothing(t *testing.T) {
 	owner := corpse(t)
 	owner.boot = strings.Repeat("0", bootDigits)
@@ -221,7 +271,7 @@ func TestASweepDoesNotKillItsOwnProcess(t *testing.T) {
 func TestASweepWaitsForForksThatAreUnderWay(t *testing.T) {
 	e := newEstate(t, corpse(t))
 	e.note(t, "1", life{})
-	lock, err := takeLock(e.home)
+	lock, err := takeLock(e.home, unix.O_CREAT)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,4 +368,41 @@ func TestWhatSurvivesTheKillIsNamedAndKept(t *testing.T) {
 			t.Errorf("%s is still there", dir)
 		}
 	})
+}
+
+// Whatever of a home a daemon that died had made, or had not yet removed, is no obstacle.
+func TestHalfMadeHomesAreCleared(t *testing.T) {
+	base := t.TempDir() // stands for a hierarchy
+	for name, build := range map[string]func(home string) error{
+		"empty":       func(string) error { return nil },
+		"locked only": func(home string) error { return os.WriteFile(home+"/lock", nil, 0o600) },
+		"empty note":  func(home string) error { return os.WriteFile(home+"/cgroup", nil, 0o600) },
+		"note without a group": func(home string) error {
+			return os.WriteFile(home+"/cgroup", []byte(base+"/"+filepath.Base(home)), 0o600)
+		},
+		"note of a stranger": func(home string) error { return os.WriteFile(home+"/cgroup", []byte(base), 0o600) },
+		"empty journal":      func(home string) error { return os.Mkdir(home+"/journal", 0o700) },
+		"empty entry": func(home string) error {
+			return errors.Join(os.Mkdir(home+"/journal", 0o700), os.WriteFile(home+"/journal/tsk_none-1", nil, 0o600))
+		},
+		"empty script directory": func(home string) error { return os.Mkdir(home+"/tsk_none-1", 0o700) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			owner := corpse(t)
+			dir := t.TempDir()
+			home := filepath.Join(dir, owner.String()+".0")
+			if err := errors.Join(os.Mkdir(home, 0o700), build(home)); err != nil {
+				t.Fatal(err)
+			}
+			if err := (estate{dir: dir}).sweep(t).run(); err != nil {
+				t.Error(err)
+			}
+			if left := glob(t, dir+"/*"); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+			if !exists(t, base) {
+				t.Fatal("what is not ours was removed")
+			}
+		})
+	}
 }

@@ -24,6 +24,7 @@ type home struct {
 
 // What a home holds, beside one directory per script.
 const (
+	lockFile   = "lock"
 	groupNote  = "cgroup"  // the path of the control group
 	journalDir = "journal" // one file per attempt; see journal
 )
@@ -41,7 +42,7 @@ func makeHome(dir string, self identity) (home, error) {
 	if err != nil {
 		return home{}, err
 	}
-	if h.lock, err = takeLock(h.dir); err != nil {
+	if h.lock, err = takeLock(h.dir, unix.O_CREAT); err != nil {
 		return home{}, errors.Join(err, os.RemoveAll(h.dir))
 	}
 	return h, nil
@@ -54,22 +55,33 @@ func (h home) remove() error {
 	return err
 }
 
-// takeLock locks a directory, or fails with EWOULDBLOCK when somebody else has.
-func takeLock(dir string) (fd int, err error) {
-	if fd, err = unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
-		return -1, &os.PathError{Op: "open", Path: dir, Err: err}
+// takeLock locks a home, or fails with EWOULDBLOCK when somebody else has. Its daemon makes the file with O_CREAT.
+func takeLock(home string, flags int) (fd int, err error) {
+	path := filepath.Join(home, lockFile)
+	if fd, err = unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC|flags, 0o600); err != nil {
+		return -1, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		closeFD(fd)
-		return -1, &os.PathError{Op: "lock", Path: dir, Err: err}
+		return -1, &os.PathError{Op: "lock", Path: path, Err: err}
 	}
 	return fd, nil
 }
 
+// takeOver locks the home of another daemon. One that died while it made or removed its home may have left no lock: then
+// fd is -1.
+func takeOver(home string) (fd int, err error) {
+	fd, err = takeLock(home, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return -1, nil
+	}
+	return fd, err
+}
+
 // awaitLock locks the home of a dead daemon, once no child of it is on its way from fork to exec any more.
-func awaitLock(dir string, deadline time.Time) (fd int, err error) {
+func awaitLock(home string, deadline time.Time) (fd int, err error) {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		if fd, err = takeLock(dir); !errors.Is(err, unix.EWOULDBLOCK) {
+		if fd, err = takeOver(home); !errors.Is(err, unix.EWOULDBLOCK) {
 			return fd, err
 		}
 		if time.Now().After(deadline) {

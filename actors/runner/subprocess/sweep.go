@@ -140,7 +140,7 @@ func (s *sweep) judge(h *deserted) (dead bool, err error) {
 	if h.owner.boot == "" {
 		return false, nil
 	}
-	h.lock, err = takeLock(h.dir)
+	h.lock, err = takeOver(h.dir)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		return false, nil
 	}

@@ -141,7 +141,7 @@ func TestNewKillsWhatDeadDaemonsLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 		if left.locked {
-			lock, err := takeLock(scripts)
+			lock, err := takeLock(scripts, unix.O_CREAT)
 			if err != nil {
 				t.Fatal(err)
 			}
