@@ -46,6 +46,8 @@ type Section struct {
 	Name   string // one word, for the command line
 	About  string // a sentence or two: how it was measured
 	Probes []Probe
+	// Prepare makes what all rounds need and returns what removes it again; nil = nothing.
+	Prepare func(ctx context.Context) (undo func() error, err error)
 }
 
 // Config says how much is measured. The zero value of a number means the default.
@@ -64,6 +66,10 @@ type Config struct {
 	Followers []int // clients that read them at the same time, default 1, 10, 100
 	Objects   int   // objects kept to weigh one, default 100 000
 	Leftovers int   // tasks after which nothing may be left, default 10 000
+	Retained  []int // tasks that a daemon finds when it starts, default 1 000, 100 000
+	Clients   []int // clients that submit at the same time, default 1, 16, 64
+
+	Submitting time.Duration // how long they do so per round, default 3 s
 }
 
 func (c Config) withDefaults() Config {
@@ -86,6 +92,15 @@ func (c Config) withDefaults() Config {
 	}
 	if len(c.Followers) == 0 {
 		c.Followers = []int{1, 10, 100}
+	}
+	if len(c.Retained) == 0 {
+		c.Retained = []int{1000, 100_000}
+	}
+	if len(c.Clients) == 0 {
+		c.Clients = []int{1, 16, 64}
+	}
+	if c.Submitting == 0 {
+		c.Submitting = 3 * time.Second
 	}
 	return c
 }
@@ -113,6 +128,10 @@ func Sections(c Config) []Section {
 		latency(c),
 		noop(c),
 		admission(c),
+		submits(c),
+		durable(c),
+		syncs(c),
+		recovery(c),
 		lines(c),
 		followers(c),
 		weights(c),
@@ -126,7 +145,7 @@ func Run(ctx context.Context, c Config, sections []Section) (*Report, error) {
 		return nil, err
 	}
 	c = c.withDefaults()
-	machine, err := ThisMachine()
+	machine, err := ThisMachine(c.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +165,14 @@ func Run(ctx context.Context, c Config, sections []Section) (*Report, error) {
 }
 
 // measure takes the probes of one section in turns.
-func measure(ctx context.Context, c Config, section Section) ([]Row, error) {
-	var rows []Row
+func measure(ctx context.Context, c Config, section Section) (rows []Row, err error) {
+	if section.Prepare != nil {
+		undo, failed := section.Prepare(ctx)
+		if failed != nil {
+			return nil, failed
+		}
+		defer func() { err = errors.Join(err, undo()) }()
+	}
 	values := make(map[string][]float64)
 	for round := range c.Rounds {
 		for _, probe := range section.Probes {

@@ -67,6 +67,7 @@ func tiny(t *testing.T) Config {
 	return Config{
 		Self: []string{self}, Slotd: slotd, Dir: t.TempDir(), Progress: io.Discard,
 		Rounds: 2, Starts: 16, Latencies: 3, Messages: 640, Tasks: 100, Lines: 1000, Followers: []int{3}, Objects: 200, Leftovers: 20,
+		Retained: []int{50}, Clients: []int{2}, Submitting: 20 * time.Millisecond,
 	}
 }
 
@@ -130,6 +131,33 @@ func TestProbesOfASectionTakeTurns(t *testing.T) {
 	}
 	if got, want := strings.Join(order, " "), "floor slotd floor slotd"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWhatASectionPreparesIsUndoneOnce(t *testing.T) {
+	var order []string
+	stuck := errors.New("the folder is not empty")
+	section := Section{
+		Name: "prepared",
+		Prepare: func(context.Context) (func() error, error) {
+			order = append(order, "prepare")
+			return func() error { order = append(order, "undo"); return stuck }, nil
+		},
+		Probes: []Probe{{Metrics: []Metric{{Name: "probe"}}, Measure: func(context.Context) ([]float64, error) {
+			order = append(order, "measure")
+			return []float64{1}, nil
+		}}},
+	}
+	if _, err := Run(t.Context(), tiny(t), []Section{section}); !errors.Is(err, stuck) {
+		t.Errorf("got %v, want %v", err, stuck)
+	}
+	if got, want := strings.Join(order, " "), "prepare measure measure undo"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	missing := errors.New("there is nothing to measure")
+	section.Prepare = func(context.Context) (func() error, error) { return nil, missing }
+	if _, err := Run(t.Context(), tiny(t), []Section{section}); !errors.Is(err, missing) {
+		t.Errorf("got %v, want %v", err, missing)
 	}
 }
 

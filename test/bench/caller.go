@@ -26,14 +26,17 @@ type caller struct {
 	drop func() bool // takes back that the end of the context closes the connection
 }
 
-// dial connects a caller. When ctx ends, what it waits for fails.
-func (d *daemon) dial(ctx context.Context) (*caller, error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", d.addr)
+// dial connects a caller to the daemon.
+func (d *daemon) dial(ctx context.Context) (*caller, error) { return dial(ctx, d.addr) }
+
+// dial connects a caller to host:port. When ctx ends, what it waits for fails.
+func dial(ctx context.Context, addr string) (*caller, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	closing := func() { _ = conn.Close() } // the call under way fails, and says so
-	return &caller{conn: conn, in: bufio.NewReader(conn), host: d.addr, drop: context.AfterFunc(ctx, closing)}, nil
+	return &caller{conn: conn, in: bufio.NewReader(conn), host: addr, drop: context.AfterFunc(ctx, closing)}, nil
 }
 
 func (c *caller) close() error {

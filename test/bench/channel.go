@@ -10,7 +10,7 @@ import (
 func noop(c Config) Section {
 	return Section{
 		Name: "noop",
-		About: fmt.Sprintf("%s tasks that do nothing, each in its own slot, without HTTP, until all are terminal. The floor sends %s of them through a "+
+		About: fmt.Sprintf("%s tasks that do nothing, each in its own slot, without HTTP and without a disk, until all are terminal. The floor sends %s of them through a "+
 			"channel, starts a goroutine for each and hears of its end through a second channel.", number(float64(c.Tasks)), number(float64(c.Messages))),
 		Probes: []Probe{{
 			Metrics: []Metric{{Name: "goroutines through a channel", Unit: "tasks/s"}},
@@ -22,8 +22,8 @@ func noop(c Config) Section {
 				Name: "slotd, no-op runner", Unit: "tasks/s", Floor: "goroutines through a channel", Bound: Bound{Min: 20_000},
 			}},
 			Measure: func(ctx context.Context) ([]float64, error) {
-				rate, err := slotdTasks(ctx, c)
-				return []float64{rate}, err
+				took, _, err := slotdTasks(ctx, c, inMemory)
+				return []float64{PerSecond(c.Tasks, took)}, err
 			},
 		}},
 	}
@@ -56,7 +56,7 @@ const askers = 64
 func admission(c Config) Section {
 	return Section{
 		Name: "admission",
-		About: fmt.Sprintf("%s tasks queued in one busy slot, without HTTP, %d at a time. The floor is one goroutine that "+
+		About: fmt.Sprintf("%s tasks queued in one busy slot, without HTTP and without a disk, %d at a time. The floor is one goroutine that "+
 			"owns a FIFO and answers each request on the asker's channel.", number(float64(c.Tasks)), askers),
 		Probes: []Probe{{
 			Metrics: []Metric{{Name: "one goroutine that owns a FIFO", Unit: "admissions/s"}},
@@ -69,7 +69,7 @@ func admission(c Config) Section {
 				Name: "slotd, one hot slot", Unit: "admissions/s", Floor: "one goroutine that owns a FIFO", Bound: Bound{Min: 10_000},
 			}},
 			Measure: func(ctx context.Context) ([]float64, error) {
-				rate, err := slotdQueue(ctx, c)
+				rate, err := slotdQueue(ctx, c, inMemory)
 				return []float64{rate}, err
 			},
 		}},

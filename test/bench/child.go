@@ -5,20 +5,24 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 )
 
-// What the program does when it is started again, each followed by a number of lines.
+// What the program does when it is started again, each followed by a number. Those that need a folder work in theirs.
 const (
-	childWrite = "write-lines" // write them to stdout as fast as possible
-	childServe = "serve-lines" // serve them as a bare SSE server until stdin ends
+	childWrite = "write-lines"    // write so many lines to stdout as fast as possible
+	childServe = "serve-lines"    // serve so many lines as a bare SSE server until stdin ends
+	childAdmit = "serve-submits"  // admit so many submissions at most as a bare server until stdin ends
+	childFill  = "fill-store"     // make a store of so many tasks, tell that it is there, and wait to be killed
+	childRead  = "read-the-store" // read so many tasks that a store has
 )
 
 // Child does the work of a process that a probe started. The first argument names it; it returns an error for a name
 // that it does not know.
 func Child(ctx context.Context, args []string) error {
 	if len(args) != 2 {
-		return fmt.Errorf("want the work and a number of lines, got %q", args)
+		return fmt.Errorf("want the work and a number, got %q", args)
 	}
 	n, err := strconv.Atoi(args[1])
 	if err != nil {
@@ -29,16 +33,22 @@ func Child(ctx context.Context, args []string) error {
 		return WriteLines(os.Stdout, n)
 	case childServe:
 		return ServeLines(ctx, n, os.Stdin, os.Stdout)
+	case childAdmit:
+		return ServeSubmits(ctx, n, os.Stdin, os.Stdout)
+	case childFill:
+		return FillStore(ctx, n, os.Stdin, os.Stdout)
+	case childRead:
+		return ReadStore(n)
 	}
 	return fmt.Errorf("unknown work %q", args[0])
 }
 
 // IsChild says whether the arguments are meant for Child.
 func IsChild(args []string) bool {
-	return len(args) > 0 && (args[0] == childWrite || args[0] == childServe)
+	return len(args) > 0 && slices.Contains([]string{childWrite, childServe, childAdmit, childFill, childRead}, args[0])
 }
 
-// child prepares the program to be started again for some work on n lines.
+// child prepares the program to be started again for some work on n things.
 func (c Config) child(ctx context.Context, work string, n int) *exec.Cmd {
 	args := append(append([]string{}, c.Self[1:]...), work, strconv.Itoa(n))
 	cmd := exec.CommandContext(ctx, c.Self[0], args...)

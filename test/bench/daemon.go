@@ -37,23 +37,34 @@ type daemon struct {
 
 var readyLine = regexp.MustCompile(`^slotd ready http=(\S+) `)
 
-// serve starts a daemon and returns once it is ready. Its logs keep every line of a measurement.
-func (c Config) serve(ctx context.Context) (_ *daemon, err error) {
-	d := &daemon{}
-	if d.dir, err = os.MkdirTemp(c.Dir, "daemon-*"); err != nil {
+// serve starts a daemon, with further flags, and returns once it is ready.
+func (c Config) serve(ctx context.Context, flags ...string) (*daemon, error) {
+	d, err := c.daemon()
+	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(d.dir))
-		}
-	}()
-	d.node = filepath.Base(d.dir)
+	if err := d.start(ctx, c.Slotd, flags...); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(d.dir))
+	}
+	return d, nil
+}
+
+// daemon makes the folder of one that is to be started.
+func (c Config) daemon() (*daemon, error) {
+	dir, err := os.MkdirTemp(c.Dir, "daemon-*")
+	return &daemon{dir: dir, node: filepath.Base(dir)}, err
+}
+
+// start starts the program on what the data directory holds and returns once it is ready. Its logs keep every line of a
+// measurement. After an error nothing runs.
+func (d *daemon) start(ctx context.Context, program string, flags ...string) (err error) {
 	if d.log, err = os.Create(filepath.Join(d.dir, "log")); err != nil {
-		return nil, err
+		return err
 	}
-	d.cmd = exec.CommandContext(ctx, c.Slotd, "serve", "--http", "127.0.0.1:0", "--grpc", "off", "--data", d.data(), "--node", d.node,
-		"--log-bytes", "4GiB", "--log-level", "warn")
+	d.cmd = exec.CommandContext(ctx, program, append([]string{
+		"serve", "--http", "127.0.0.1:0", "--grpc", "off", "--data", d.data(),
+		"--node", d.node, "--log-bytes", "4GiB", "--log-level", "warn",
+	}, flags...)...)
 	d.cmd.Stderr = d.log
 	d.cmd.Cancel = func() error { return d.cmd.Process.Signal(syscall.SIGTERM) }
 	d.cmd.WaitDelay = stopWithin
@@ -62,15 +73,15 @@ func (c Config) serve(ctx context.Context) (_ *daemon, err error) {
 		err = d.cmd.Start()
 	}
 	if err != nil {
-		return nil, errors.Join(err, d.log.Close())
+		return errors.Join(err, d.log.Close())
 	}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if match := readyLine.FindStringSubmatch(line); match != nil {
 		d.addr = match[1]
-		return d, nil
+		return nil
 	}
 	said, readErr := os.ReadFile(d.log.Name())
-	return nil, errors.Join(fmt.Errorf("the daemon said %q instead of being ready (%w):\n%s", line, err, said),
+	return errors.Join(fmt.Errorf("the daemon said %q instead of being ready (%w):\n%s", line, err, said),
 		readErr, d.cmd.Process.Signal(syscall.SIGTERM), d.cmd.Wait(), d.log.Close())
 }
 
@@ -91,6 +102,9 @@ func (d *daemon) stop() error {
 }
 
 func (d *daemon) data() string { return filepath.Join(d.dir, "data") }
+
+// state is where the store is.
+func (d *daemon) state() string { return filepath.Join(d.data(), "store") }
 
 // url is an address of the daemon; the path begins with a slash.
 func (d *daemon) url(path string) string { return "http://" + d.addr + path }

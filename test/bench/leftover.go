@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	soltiv1 "slotd/messages/solti/v1"
@@ -31,7 +32,7 @@ func leftovers(c Config) Section {
 	return Section{
 		Name: "leftovers",
 		About: fmt.Sprintf("What a daemon at rest holds beyond what it held before, once %s times `/bin/true` went through HTTP and %s more tasks "+
-			"wrote a line and were deleted. There is nothing to compare with: the promise is none.",
+			"wrote a line and were deleted. The store's own files do not count: what they keep are those tasks. There is nothing to compare with: the promise is none.",
 			number(float64(c.Leftovers)), number(float64(c.Latencies))),
 		Probes: []Probe{{
 			Metrics: []Metric{left("goroutines"), left("descriptors"), left("control groups"), left("files"), left("processes")},
@@ -145,7 +146,7 @@ func (d *daemon) holdings(observer *caller) (h holdings, err error) {
 		return h, err
 	}
 	pid := strconv.Itoa(d.cmd.Process.Pid)
-	descriptors, err := os.ReadDir(filepath.Join("/proc", pid, "fd"))
+	descriptors, err := d.descriptors(filepath.Join("/proc", pid, "fd"))
 	if err != nil {
 		return h, err
 	}
@@ -158,11 +159,32 @@ func (d *daemon) holdings(observer *caller) (h holdings, err error) {
 		return h, err
 	}
 	processes, err := d.processes()
-	return holdings{view.Goroutines, len(descriptors), groups, files, len(processes)}, err
+	return holdings{view.Goroutines, descriptors, groups, files, len(processes)}, err
 }
 
-// files counts what is below the data directory, folders too.
-func (d *daemon) files() (n int, err error) { return below(d.data()) }
+// descriptors counts the open files but for those of the store, which opens and closes them as it sees fit.
+func (d *daemon) descriptors(dir string) (n int, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, err
+	}
+	for _, entry := range entries {
+		target, err := os.Readlink(filepath.Join(dir, entry.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // closed meanwhile
+		}
+		if err != nil {
+			return 0, err
+		}
+		if !strings.HasPrefix(target, d.state()+string(filepath.Separator)) {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// files counts what is below the data directory, folders too, but for the files of the store.
+func (d *daemon) files() (n int, err error) { return below(d.data(), d.state()) }
 
 // groups counts the control groups below the daemon's own, whose path it keeps beside its scripts; none where it makes
 // none.
@@ -176,7 +198,7 @@ func (d *daemon) groups() (n int, err error) {
 		if err != nil {
 			return 0, err
 		}
-		more, err := below(string(dir))
+		more, err := below(string(dir), "")
 		if err != nil {
 			return 0, err
 		}
@@ -185,8 +207,12 @@ func (d *daemon) groups() (n int, err error) {
 	return n, nil
 }
 
-func below(dir string) (n int, err error) {
-	err = filepath.WalkDir(dir, func(_ string, _ fs.DirEntry, err error) error {
+// below counts a folder and what is in it, all but one folder.
+func below(dir, except string) (n int, err error) {
+	err = filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if path == except {
+			return fs.SkipDir
+		}
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // it went meanwhile
 		}

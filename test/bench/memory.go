@@ -76,7 +76,7 @@ func BytesEach(n int, build func() any) float64 {
 
 // weighNode opens a node, has it filled with the objects of the configuration and returns the bytes of each.
 func weighNode(ctx context.Context, c Config, cfg actors.Config, fill func(context.Context, *node, int) error) (each float64, err error) {
-	n, err := openNode(c.Dir, cfg)
+	n, err := openNode(c.Dir, inMemory, cfg)
 	if err != nil {
 		return 0, err
 	}

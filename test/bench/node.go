@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -16,7 +17,9 @@ import (
 	"slotd/actors/catalog"
 	"slotd/actors/logs"
 	"slotd/actors/runner"
+	"slotd/actors/store"
 	"slotd/actors/store/memory"
+	"slotd/actors/store/pebble"
 	"slotd/messages"
 	slotdv1 "slotd/messages/slotd/v1"
 	soltiv1 "slotd/messages/solti/v1"
@@ -29,21 +32,38 @@ const answerWithin = time.Minute
 type node struct {
 	tree *actors.Tree
 	logs *logs.Logs
-	kept *memory.Store
+	kept store.Store
 	dir  string
 }
 
-// openNode starts a node over the memory store whose logs are large enough to keep every line of a measurement.
-func openNode(scratch string, cfg actors.Config) (*node, error) {
+// opening makes the store of a node in a folder that is not there yet.
+type opening func(dir string) (store.Store, error)
+
+func inMemory(string) (store.Store, error) { return memory.New(memory.Config{}), nil }
+
+func onDisk(dir string) (store.Store, error) {
+	kept, err := pebble.Open(pebble.Config{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	return kept, nil
+}
+
+// openNode starts a node whose logs are large enough to keep every line of a measurement.
+func openNode(scratch string, open opening, cfg actors.Config) (*node, error) {
 	dir, err := os.MkdirTemp(scratch, "node-*")
 	if err != nil {
 		return nil, err
 	}
-	kept, err := logs.Open(logs.Config{Dir: dir, TaskBytes: 4 << 30}, nil)
+	kept, err := open(filepath.Join(dir, "store"))
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	n := &node{logs: kept, kept: memory.New(memory.Config{}), dir: dir}
+	output, err := logs.Open(logs.Config{Dir: filepath.Join(dir, "logs"), TaskBytes: 4 << 30}, nil)
+	if err != nil {
+		return nil, errors.Join(err, kept.Close(), os.RemoveAll(dir))
+	}
+	n := &node{logs: output, kept: kept, dir: dir}
 	cfg.Store, cfg.Logs = n.kept, n.logs
 	if n.tree, err = actors.Start(cfg); err != nil {
 		return nil, errors.Join(err, n.release())

@@ -8,28 +8,30 @@ import (
 
 	"slotd/actors"
 	"slotd/actors/runner"
+	"slotd/actors/store"
 	soltiv1 "slotd/messages/solti/v1"
 )
 
-// slotdTasks runs tasks that do nothing, each in a slot of its own, and returns how many a second became terminal.
-func slotdTasks(ctx context.Context, c Config) (rate float64, err error) {
-	n, err := openNode(c.Dir, actors.Config{Runners: []runner.Runner{idle{}}})
+// slotdTasks runs tasks that do nothing, each in a slot of its own. It returns how long it took until all were terminal,
+// and what the store did for that.
+func slotdTasks(ctx context.Context, c Config, open opening) (took time.Duration, wrote store.Stats, err error) {
+	n, err := openNode(c.Dir, open, actors.Config{Runners: []runner.Runner{idle{}}})
 	if err != nil {
-		return 0, err
+		return 0, wrote, err
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
 	start := time.Now()
 	ids, err := n.submitAll(ctx, c.Tasks, func(i int) *soltiv1.CreateSpec { return commandSpec(slotName(i), "/bin/true") })
 	if err != nil {
-		return 0, err
+		return 0, wrote, err
 	}
 	err = n.succeeded(ctx, ids)
-	return PerSecond(len(ids), time.Since(start)), err
+	return time.Since(start), n.kept.Stats(), err
 }
 
 // slotdQueue queues tasks in one slot behind a holder that does not end, and returns how many a second were admitted.
-func slotdQueue(ctx context.Context, c Config) (rate float64, err error) {
-	n, err := openNode(c.Dir, actors.Config{Runners: []runner.Runner{idle{hold: true}}, SlotQueue: c.Tasks})
+func slotdQueue(ctx context.Context, c Config, open opening) (rate float64, err error) {
+	n, err := openNode(c.Dir, open, actors.Config{Runners: []runner.Runner{idle{hold: true}}, SlotQueue: c.Tasks})
 	if err != nil {
 		return 0, err
 	}

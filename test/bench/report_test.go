@@ -54,7 +54,7 @@ func sampleReport() *Report {
 		return Row{Metric{Name: name, Unit: "lines/s", Floor: floor, Bound: bound}, Sample{median, median - 1, median + 1}}
 	}
 	return &Report{
-		Machine: Machine{CPU: "Fast One", Cores: 2, Memory: 24 << 30, System: "Linux 6.1", Go: "go1.26"},
+		Machine: Machine{CPU: "Fast One", Cores: 2, Memory: 24 << 30, System: "Linux 6.1", Go: "go1.26", Disk: "ext4"},
 		Load:    0.04,
 		Rounds:  3,
 		Taken:   time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
@@ -92,7 +92,7 @@ func TestMarkdownStandsBesideTheFloor(t *testing.T) {
 Written by ` + "`make bench`" + ` on 2026-01-02. Each figure is the median of 3 rounds, with the lowest and the highest, and stands
 beside its floor: the same work done by a bare Go program, in turns with slotd in the same run.
 
-Machine: Fast One, 2 cores, 24 GiB, Linux 6.1, go1.26. Its load before the run was 0.0.
+Machine: Fast One, 2 cores, 24 GiB, ext4, Linux 6.1, go1.26. Its load before the run was 0.0.
 
 ## lines
 
@@ -110,11 +110,11 @@ Lines of text.
 }
 
 func TestMachineIsDescribedInFull(t *testing.T) {
-	m, err := ThisMachine()
+	m, err := ThisMachine(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.CPU == "" || m.Cores < 1 || m.Memory < 1<<20 || m.System == "Linux " || !strings.HasPrefix(m.Go, "go1.") {
+	if m.CPU == "" || m.Cores < 1 || m.Memory < 1<<20 || m.System == "Linux " || m.Disk == "" || !strings.HasPrefix(m.Go, "go1.") {
 		t.Errorf("got %+v", m)
 	}
 }

@@ -72,9 +72,9 @@ func (d *daemon) runTasks(ctx context.Context, slots string, n int) (took time.D
 }
 
 // slotdLatencies submits and cancels tasks of one spec, one at a time: from the submission until the task is shown as
-// running, and from the cancel until its answer, which comes when the whole tree is dead.
-func slotdLatencies(ctx context.Context, c Config, spec *soltiv1.CreateSpec) (started, stopped []time.Duration, err error) {
-	d, err := c.serve(ctx)
+// running, and from the cancel until its answer, which comes when the whole tree is dead. flags are further ones of serve.
+func slotdLatencies(ctx context.Context, c Config, spec *soltiv1.CreateSpec, flags ...string) (started, stopped []time.Duration, err error) {
+	d, err := c.serve(ctx, flags...)
 	if err != nil {
 		return nil, nil, err
 	}

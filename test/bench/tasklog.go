@@ -30,7 +30,7 @@ func slotdLines(ctx context.Context, c Config) (took time.Duration, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, processes.Close()) }()
-	n, err := openNode(c.Dir, actors.Config{Runners: []runner.Runner{processes}})
+	n, err := openNode(c.Dir, inMemory, actors.Config{Runners: []runner.Runner{processes}})
 	if err != nil {
 		return 0, err
 	}

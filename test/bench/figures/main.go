@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"syscall"
+	"time"
 
 	"slotd/test/bench"
 )
@@ -57,6 +58,7 @@ func run(ctx context.Context, args []string) error {
 	if *quick {
 		c.Rounds, c.Starts, c.Latencies, c.Messages, c.Tasks = 1, 1000, 50, 200_000, 20_000
 		c.Lines, c.Objects, c.Leftovers = 100_000, 20_000, 1000
+		c.Retained, c.Submitting = []int{1000, 20_000}, 500*time.Millisecond
 	}
 	c.Rounds, c.Lines = cmp.Or(*rounds, c.Rounds), cmp.Or(*lines, c.Lines)
 	err := measure(ctx, c, *only, *page)
