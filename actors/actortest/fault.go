@@ -29,6 +29,13 @@ func (f *Faults) Arm(actor string, message any, skip int, late bool) {
 	f.armed = append(f.armed, fault{"*" + actor, fmt.Sprintf("%T", message), skip, late})
 }
 
+// Disarm takes back all that has not happened yet.
+func (f *Faults) Disarm() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.armed = nil
+}
+
 // Hits counts the panics so far.
 func (f *Faults) Hits() int {
 	f.mu.Lock()

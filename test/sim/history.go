@@ -205,9 +205,11 @@ func (f wrote) String() string {
 func (f spawned) String() string {
 	return fmt.Sprintf("process %v runs in %s, recorded %v", f.attempt, f.slot, f.recorded)
 }
+
 func (f balked) String() string {
 	return fmt.Sprintf("process %v not started, never %v", f.attempt, f.never)
 }
+
 func (f printed) String() string {
 	return fmt.Sprintf("process %v prints line %d of %v", f.attempt, f.line, f.stream)
 }

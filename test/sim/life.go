@@ -65,8 +65,11 @@ func (w *world) start(dir string, last bool) *life {
 	l.disk.refused = func() { w.add(failed{"the disk"}) }
 	l.disk.at = l.tryCrash
 	if !last && d.one(2) {
-		l.crashAt = pick(d, "disk/taken", "disk/synced", "disk/synced", "fork/before", "fork/after", "process/dying", "process/dead")
-		l.until.Store(int64(d.n(40)))
+		l.crashAt = pick(d, "disk/taken", "disk/synced", "fork/before", "fork/after", "process/dying", "process/dead")
+		l.until.Store(int64(d.n(10)))
+		if strings.HasPrefix(l.crashAt, "disk/") { // passed more often
+			l.until.Store(int64(d.n(40)))
+		}
 	}
 	if w.plan.panics && !last {
 		l.arm(d)
@@ -167,6 +170,7 @@ func (l *life) tryCrash(point string) {
 
 // crash is the end of a life, in an instant.
 func (l *life) crash(point string) {
+	l.faults.Disarm() // an actor that fails while it stops is past all supervision
 	l.act(func(note func(fact)) {
 		l.disk.crash()
 		note(faulted{l.faults.Hits()})
@@ -179,6 +183,7 @@ func (l *life) crash(point string) {
 
 // outage breaks the disk and heals it some time later.
 func (l *life) outage(d *dice) {
+	l.note(failed{"the disk"})
 	l.disk.breakDown()
 	lasts := d.mostly(500 * time.Millisecond)
 	go func() {
@@ -283,26 +288,7 @@ func copyFiles(to, from string) error {
 // stop ends a life as an operator does. A crash may come before it is through.
 func (l *life) stop(d *dice) string {
 	l.note(drained{})
-	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-	defer cancel()
-	hurry := d.upTo(2 * time.Second)
-	begun := make(chan error, 1)
-	go func() { begun <- l.tree.Drain(ctx, d.upTo(2*time.Second)) }()
-	select {
-	case err := <-begun:
-		if err != nil {
-			l.world.t.Errorf("drain: %v", err)
-		}
-	case <-l.gone:
-		cancel()
-		<-begun
-		return l.bury()
-	case <-time.After(hurry): // a second signal
-		if err := l.tree.Drain(ctx, 0); err != nil {
-			l.world.t.Errorf("drain: %v", err)
-		}
-		<-begun
-	}
+	l.drain(d.upTo(2*time.Second), d.upTo(2*time.Second))
 	l.halt()
 	if !l.act(func(note func(fact)) {
 		note(faulted{l.faults.Hits()})
@@ -317,8 +303,34 @@ func (l *life) stop(d *dice) string {
 	return l.dir
 }
 
+// drain ends what runs, with some grace; after a while it asks again, with none.
+func (l *life) drain(grace, hurry time.Duration) {
+	ctx, cancel := l.context(time.Hour)
+	defer cancel()
+	ask := func(grace time.Duration) {
+		if err := l.tree.Drain(ctx, grace); err != nil && !errors.Is(err, context.Canceled) {
+			l.world.t.Errorf("drain: %v", err)
+		}
+	}
+	var asked sync.WaitGroup
+	through := make(chan struct{})
+	asked.Go(func() {
+		ask(grace)
+		close(through)
+	})
+	select {
+	case <-through:
+	case <-time.After(hurry):
+		ask(0)
+	}
+	asked.Wait()
+}
+
 // halt stops the tree; it must be stopped once, and may crash meanwhile.
-func (l *life) halt() { l.halted.Do(l.tree.Stop) }
+func (l *life) halt() {
+	l.faults.Disarm()
+	l.halted.Do(l.tree.Stop)
+}
 
 // takeDown leaves nothing of a life in memory.
 func (l *life) takeDown() {

@@ -49,7 +49,7 @@ type character struct {
 // characterOf depends on the seed, the nonce and the attempt alone, whatever the task's id.
 func (m *machine) characterOf(nonce string, number uint32) character {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s/%d", nonce, number)
+	_, _ = io.WriteString(h, attempt{nonce, number}.String()) // never fails
 	d := newDice(m.seed, h.Sum64())
 	c := character{
 		spawn: pick(d, 0, 0, d.upTo(5*time.Millisecond)), never: d.one(40), busy: d.one(12), patient: d.one(2),
@@ -85,9 +85,11 @@ func (c *crew) Start(ctx context.Context, a runner.Attempt) (runner.Process, err
 	name := attempt{a.TaskID, a.Number}
 	c.life.tryCrash("fork/before")
 	err := errCrashed
-	p := &process{machine: c.machine, life: c.life, slot: a.Slot, attempt: name, character: nature,
+	p := &process{
+		machine: c.machine, life: c.life, slot: a.Slot, attempt: name, character: nature,
 		stdout: a.Stdout, stderr: a.Stderr,
-		term: make(chan struct{}, 1), kill: make(chan struct{}, 1), dead: make(chan struct{})}
+		term: make(chan struct{}, 1), kill: make(chan struct{}, 1), dead: make(chan struct{}),
+	}
 	c.life.act(func(note func(fact)) {
 		switch err = c.refuse(ctx, nature); {
 		case err != nil:
@@ -154,6 +156,9 @@ type process struct {
 
 	term, kill, dead chan struct{}
 	exit             runner.Exit // once dead
+
+	pipe sync.Mutex
+	cut  bool // nobody reads what it writes any more
 }
 
 func (p *process) live() {
@@ -217,11 +222,16 @@ func (p *process) wait(d time.Duration) (runner.Exit, bool) {
 	}
 }
 
-// print writes a line, alternating between the streams. What a dead node's pipe takes is nobody's.
+// print writes a line, alternating between the streams. What goes into the pipe of a dead node is lost.
 func (p *process) print(n int) {
 	to, stream := p.stdout, soltiv1.OutputStreamKind_OUTPUT_STREAM_KIND_STDOUT
 	if n%2 == 1 {
 		to, stream = p.stderr, soltiv1.OutputStreamKind_OUTPUT_STREAM_KIND_STDERR
+	}
+	p.pipe.Lock()
+	defer p.pipe.Unlock()
+	if p.cut {
+		return
 	}
 	if _, err := fmt.Fprintf(to, "%d\n", n/2); err == nil {
 		p.life.note(printed{p.attempt, stream, n / 2})
@@ -234,6 +244,9 @@ func (p *process) Wait() runner.Exit {
 	case <-p.dead:
 		return p.exit
 	case <-p.life.gone:
+		p.pipe.Lock()
+		defer p.pipe.Unlock()
+		p.cut = true
 		return runner.Exit{Signal: 9}
 	}
 }
