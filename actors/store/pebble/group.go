@@ -1,8 +1,6 @@
 package pebble
 
 import (
-	"fmt"
-
 	"github.com/cockroachdb/pebble/v2"
 
 	"slotd/actors/failpoint"
@@ -24,9 +22,10 @@ type group struct {
 }
 
 // apply is the goroutine that gathers what is queued into groups and applies them, one ahead of the other, for the
-// length of one life. It ends when the store is closed and nothing is queued, or when the disk has failed; in an engine
-// that never comes back from a failure it ends with that.
+// length of one life. It ends when the store is closed and nothing is queued, or when the disk has failed, unless the
+// engine has got it and does not give it back.
 func (s *Store) apply(l *life) {
+	defer close(l.idle)
 	defer close(l.applied)
 	e := encoder{keep: s.keep}
 	for {
@@ -53,7 +52,7 @@ func (s *Store) apply(l *life) {
 func (l *life) write(b *pebble.Batch) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			l.fence.trip("write", "", fmt.Errorf("the engine panicked: %v", p))
+			l.fence.trip("write", "", panicked(p))
 		}
 	}()
 	if err := l.db.ApplyNoSyncWait(b, pebble.Sync); err != nil {
@@ -61,6 +60,33 @@ func (l *life) write(b *pebble.Batch) (ok bool) {
 		return false
 	}
 	return true
+}
+
+// await is the goroutine that waits until what was applied is durable. It ends as apply does.
+func (l *life) await() {
+	defer close(l.durable)
+	for {
+		var g *group
+		var ok bool
+		select {
+		case g, ok = <-l.applied:
+		case <-l.fence.tripped:
+		}
+		if !ok {
+			return
+		}
+		if g.batch != nil {
+			if err := g.batch.SyncWait(); err != nil {
+				l.fence.trip("sync", "", err)
+				return
+			}
+		}
+		select {
+		case l.durable <- g:
+		case <-l.fence.tripped:
+			return
+		}
+	}
 }
 
 // gather waits for commits and returns them as a group that is ready to be applied; nil when there will be none.
@@ -162,12 +188,22 @@ func (s *Store) fill(g *group, l *life, e *encoder, limit int) (n int, err error
 	return n, e.count(l.commits + 1)
 }
 
-// discard throws a group's batch away.
+// discard gives a group's batch back to the engine.
 func discard(g *group) {
 	if g.batch != nil {
-		_ = g.batch.Close() // it has not been applied: there is nothing that could fail
+		_ = g.batch.Close() // it is not being applied: there is nothing that could fail
 		g.batch = nil
 	}
+}
+
+// recycle keeps a group for another use. The engine must be through with it.
+func (s *Store) recycle(g *group) {
+	discard(g)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(g.commits)
+	*g = group{commits: g.commits[:0]}
+	s.spare = append(s.spare, g)
 }
 
 // newGroup returns a group to fill. The caller holds the lock.

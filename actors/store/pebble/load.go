@@ -2,6 +2,7 @@ package pebble
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,8 +16,11 @@ import (
 	slotdv1 "slotd/messages/slotd/v1"
 )
 
-// chunkEntries is how many entries are handed on at once while loading.
-const chunkEntries = 256
+// What is handed on at once while loading: this many records, or bytes.
+const (
+	chunkRecords = 512
+	chunkBytes   = 128 << 10
+)
 
 // chunk is a stretch of the store on its way from the disk to the caller: read by one goroutine, decoded by any, and
 // yielded in the order in which it was read.
@@ -83,15 +87,7 @@ func load(ctx context.Context, from pebble.Reader, yield func(store.Entry) error
 	for range decoders {
 		<-done
 	}
-	return cmpError(err, <-ended)
-}
-
-// cmpError prefers the first error, which is the cause of the second.
-func cmpError(first, second error) error {
-	if first != nil {
-		return first
-	}
-	return second
+	return cmp.Or(err, <-ended) // the first is the cause of the second
 }
 
 // forward yields what has been decoded, in order.
@@ -143,7 +139,7 @@ func scan(from pebble.Reader, hand func(*chunk) error) (err error) {
 	}
 	spec := specs.First()
 	for valid := tasks.First(); valid; valid = tasks.Next() {
-		if len(c.fields) >= chunkEntries {
+		if c.full() {
 			if err := next(); err != nil {
 				return err
 			}
@@ -158,7 +154,7 @@ func scan(from pebble.Reader, hand func(*chunk) error) (err error) {
 		}
 	}
 	for valid := keys.First(); valid; valid = keys.Next() {
-		if len(c.fields) >= chunkEntries {
+		if c.full() {
 			if err := next(); err != nil {
 				return err
 			}
@@ -175,7 +171,11 @@ func table(from pebble.Reader, table byte) (*pebble.Iterator, error) {
 	return from.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}})
 }
 
-func newChunk() *chunk { return &chunk{decoded: make(chan struct{})} }
+func newChunk() *chunk {
+	return &chunk{raw: make([]byte, 0, chunkBytes), fields: make([]field, 0, chunkRecords), decoded: make(chan struct{})}
+}
+
+func (c *chunk) full() bool { return len(c.fields) >= chunkRecords-1 || len(c.raw) >= chunkBytes }
 
 func (c *chunk) add(table byte, value []byte) {
 	c.raw = append(c.raw, value...)

@@ -1,6 +1,7 @@
 package pebble
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -32,9 +33,8 @@ func (v voice) Errorf(format string, args ...any) {
 func (v voice) Fatalf(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	v.log.Warn("engine gave up", "text", text)
-	v.fence.trip("engine", "", fmt.Errorf("%s", text))
-	v.fence.dying.Do(func() { close(v.fence.fatal) })
-	select {}
+	v.fence.trip("engine", "", errors.New(text))
+	v.fence.die()
 }
 
 // events is what the store wants to hear of what an engine does in the background. It only listens for failures that

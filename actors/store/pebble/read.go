@@ -15,16 +15,16 @@ import (
 
 // view is a database that is read from. It is closed only when nobody reads from it any more.
 type view struct {
-	db      *pebble.DB
+	engine
 	readers int           // guarded by the store's lock, as what follows
-	idle    chan struct{} // not nil: closed when the last reader has gone
+	vacated chan struct{} // not nil: closed when the last reader has gone
 }
 
 // enter returns what is to be read from; it must be left again.
 func (s *Store) enter() (*view, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.view == nil || s.over {
+	if s.view == nil {
 		return nil, store.ErrClosed
 	}
 	s.view.readers++
@@ -35,23 +35,22 @@ func (s *Store) leave(v *view) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v.readers--
-	if v.readers == 0 && v.idle != nil {
-		close(v.idle)
+	if v.readers == 0 && v.vacated != nil {
+		close(v.vacated)
 	}
 }
 
-// retire ends the present view and waits for its readers.
-func (s *Store) retire() {
-	s.mu.Lock()
-	v := s.view
-	s.view = nil
-	if v == nil || v.readers == 0 {
-		s.mu.Unlock()
-		return
+// show makes readers see another database, nil for none, and returns the one they saw. The caller holds the lock.
+func (s *Store) show(next *view) *view {
+	last := s.view
+	s.view = next
+	if last != nil {
+		last.vacated = make(chan struct{})
+		if last.readers == 0 {
+			close(last.vacated)
+		}
 	}
-	v.idle = make(chan struct{})
-	s.mu.Unlock()
-	<-v.idle
+	return last
 }
 
 // Task implements store.Store.
@@ -73,26 +72,40 @@ func (s *Store) Spec(_ context.Context, id string) (*slotdv1.SpecRecord, error) 
 }
 
 func (s *Store) read(key []byte, rec proto.Message) error {
-	v, err := s.enter()
-	if err != nil {
-		return err
-	}
-	defer s.leave(v)
-	err = get(v.db, key, func(value []byte) error { return proto.Unmarshal(value, rec) })
+	err := s.reading(func(db *pebble.DB) error {
+		return get(db, key, func(value []byte) error { return proto.Unmarshal(value, rec) })
+	})
 	if errors.Is(err, pebble.ErrNotFound) {
 		return store.ErrNotFound
 	}
 	return err
 }
 
-// Runs implements store.Store.
-func (s *Store) Runs(_ context.Context, id string) ([]*slotdv1.RunRecord, error) {
-	v, err := s.enter()
-	if err != nil {
-		return nil, err
+// reading reads from the present database, and again when that has been replaced meanwhile: its files may have gone
+// from under it.
+func (s *Store) reading(from func(*pebble.DB) error) error {
+	for {
+		v, err := s.enter()
+		if err != nil {
+			return err
+		}
+		err = from(v.db)
+		s.leave(v)
+		s.mu.Lock()
+		replaced := s.view != v && s.view != nil
+		s.mu.Unlock()
+		if err == nil || !replaced || errors.Is(err, pebble.ErrNotFound) {
+			return err
+		}
 	}
-	defer s.leave(v)
-	runs, err := readRuns(v.db, id)
+}
+
+// Runs implements store.Store.
+func (s *Store) Runs(_ context.Context, id string) (runs []*slotdv1.RunRecord, err error) {
+	err = s.reading(func(db *pebble.DB) (err error) {
+		runs, err = readRuns(db, id)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("runs of task %s: %w", id, err)
 	}

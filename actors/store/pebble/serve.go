@@ -8,41 +8,35 @@ import (
 	"slotd/actors/store"
 )
 
-// begin lets a life apply what is queued.
-func (s *Store) begin(l *life) {
-	s.mu.Lock()
-	s.life, s.view, s.problem = l, &view{db: l.db}, nil
-	s.mu.Unlock()
+// begin lets a life apply what is queued. The caller holds the lock.
+func (s *Store) begin(l *life) (last *view) {
+	s.problem, s.fence = nil, l.fence
 	go s.apply(l)
+	go l.await()
+	return s.show(&view{engine: l.engine})
 }
 
-// serve is the goroutine that answers: it waits for one group after the other to become durable and calls the dones.
+// serve is the goroutine that answers: every done is called by it.
 func (s *Store) serve(l *life) {
 	defer close(s.ended)
-	if !s.settle(l) {
-		s.outage(l)
+	for l != nil && !s.settle(l) {
+		l = s.outage(l)
 	}
-	s.finish(l)
+	s.finish()
 }
 
-// settle answers the groups of one life in order. True: the store is closed and everything has been answered; false:
-// the disk has failed.
+// settle answers what has become durable, for the length of one life. True: the store is closed and everything has been
+// answered; false: the disk has failed.
 func (s *Store) settle(l *life) bool {
 	for {
 		select {
-		case g, ok := <-l.applied:
+		case g, ok := <-l.durable:
 			if !ok {
 				return l.fence.fault.Load() == nil
 			}
-			if g.batch != nil {
-				if err := g.batch.SyncWait(); err != nil {
-					l.fence.trip("sync", "", err)
-					return false
-				}
-				failpoint.Hit("store/synced")
-			}
 			err := g.err
 			s.answer(g, err)
+			s.recycle(g)
 			if err != nil {
 				s.log.Error("batch refused", "error", err)
 				s.refuse(err, func() { s.refusing = false })
@@ -54,54 +48,39 @@ func (s *Store) settle(l *life) bool {
 	}
 }
 
-// outage waits for the end of a store whose disk has failed: what was under way stays unanswered until then.
-func (s *Store) outage(l *life) {
-	s.mu.Lock()
-	s.problem = l.fence.fault.Load()
-	l.retired = true
-	closed := s.closed
-	s.mu.Unlock()
-	s.log.Error("store cannot be written", "error", l.fence.fault.Load())
-	for !closed {
-		<-s.wake
-		s.mu.Lock()
-		closed = s.closed
-		s.mu.Unlock()
-	}
-	for len(s.flight) > 0 {
-		s.answer(s.flight[0], store.ErrClosed)
-	}
-}
-
 // answer calls the dones of the oldest group.
 func (s *Store) answer(g *group, err error) {
 	if err == nil {
-		records := 0
-		commits := 0
-		for _, c := range g.commits {
-			if c.err == nil {
-				commits++
-				records += c.batch.Len()
-			}
-		}
-		s.mu.Lock()
-		s.commits += uint64(commits)
-		s.records += uint64(records)
-		s.mu.Unlock()
+		s.acknowledge(g)
 	}
 	for _, c := range g.commits {
 		c.done(cmp.Or(c.err, err))
 	}
-	if g.batch != nil {
-		_ = g.batch.Close()
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	copy(s.flight, s.flight[1:])
+	s.flight[len(s.flight)-1] = nil
 	s.flight = s.flight[:len(s.flight)-1]
-	clear(g.commits)
-	*g = group{commits: g.commits[:0]}
-	s.spare = append(s.spare, g)
+}
+
+// acknowledge counts what a durable group holds, and leaves word of it outside of the engine.
+func (s *Store) acknowledge(g *group) {
+	if g.batch != nil {
+		s.acked = g.counter
+		s.witness.Note(g.counter)
+		failpoint.Hit("store/synced")
+	}
+	commits, records := 0, 0
+	for _, c := range g.commits {
+		if c.err == nil {
+			commits++
+			records += c.batch.Len()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.commits += uint64(commits)
+	s.records += uint64(records)
 }
 
 // refuse answers what is queued until there is no more, which then is noted under the same lock.
@@ -123,10 +102,12 @@ func (s *Store) refuse(err error, note func()) {
 	}
 }
 
-// finish answers what came after Close and releases the database.
-func (s *Store) finish(l *life) {
-	s.refuse(store.ErrClosed, func() { s.over = true })
-	s.retire()
-	s.failure = errors.Join(l.discard(), s.lock.Close())
+// finish answers what came after Close and releases everything.
+func (s *Store) finish() {
+	var last *view
+	s.refuse(store.ErrClosed, func() { s.over, last = true, s.show(nil) })
+	<-last.vacated
+	s.failure = errors.Join(last.close(), s.witness.Close(), s.lock.Close())
+	s.routines.Wait()
 	s.cache.Unref()
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"slotd/actors/store"
+	"slotd/actors/store/pebble/verify"
 )
 
 // DefaultRuns is how many runs a task keeps unless Config says otherwise.
@@ -40,31 +41,36 @@ type Config struct {
 	FS vfs.FS
 
 	memTable uint64 // bytes; 0 = memTableSize
+	pace     pace   // zero = usualPace
 }
 
 // Store keeps everything in one directory. Make one with Open; Close ends its goroutines.
 type Store struct {
-	cfg   Config
-	log   hclog.Logger
-	cache *pebble.Cache // outlives the database that is open
-	lock  io.Closer     // of the directory
-	keep  uint32
+	cfg      Config
+	log      hclog.Logger
+	disk     disk
+	lock     io.Closer     // of the directory
+	cache    *pebble.Cache // outlives the database that is open
+	keep     uint32
+	witness  *verify.Witness
+	acked    uint64         // counter of the last group that was acknowledged; of the goroutine that answers
+	routines sync.WaitGroup // what outages have started
 
-	failure error         // of the end; read when ended is closed
 	wake    chan struct{} // 1: the queue is not empty, or something else has changed
 	ended   chan struct{} // closed when everything has been answered
+	failure error         // of the end; read when ended is closed
 
 	mu       sync.Mutex // guards what follows
 	queue    []commit   // queue[head:] has not been taken yet
 	head     int
 	flight   []*group // taken, and not answered as a whole; oldest first
 	spare    []*group
-	refusing bool  // a batch was refused, and so is what is queued until there is no more
-	closed   bool  // no more batches are taken
-	over     bool  // everything has been answered, and nothing will be queued any more
-	problem  error // why nothing can be written
-	view     *view // what readers see, nil when closed
-	life     *life // the database that is open for writing, nil during an outage
+	refusing bool   // a batch was refused, and so is what is queued until there is no more
+	closed   bool   // no more batches are taken
+	over     bool   // everything has been answered, and nothing will be queued any more
+	problem  error  // why nothing can be written
+	view     *view  // what readers see, nil when closed
+	fence    *fence // of the last life
 	commits  uint64
 	records  uint64
 }
@@ -81,6 +87,7 @@ var _ store.Store = (*Store)(nil)
 // Open opens the store of a directory, or makes it.
 func Open(cfg Config) (*Store, error) {
 	cfg.Runs = cmp.Or(cfg.Runs, DefaultRuns)
+	cfg.pace = cmp.Or(cfg.pace, usualPace)
 	cfg.memTable = cmp.Or(cfg.memTable, memTableSize)
 	if cfg.Logger == nil {
 		cfg.Logger = hclog.NewNullLogger()
@@ -91,37 +98,62 @@ func Open(cfg Config) (*Store, error) {
 	s := &Store{
 		cfg:   cfg,
 		log:   cfg.Logger,
+		disk:  disk{cfg.FS},
 		cache: pebble.NewCache(cacheSize),
 		keep:  uint32(cfg.Runs),
 		wake:  make(chan struct{}, 1),
 		ended: make(chan struct{}),
 	}
-	lock, err := occupy(cfg.FS, cfg.Dir)
+	l, err := s.start()
 	if err != nil {
+		if s.witness != nil {
+			err = errors.Join(err, s.witness.Close())
+		}
+		if s.lock != nil {
+			err = errors.Join(err, s.lock.Close())
+		}
 		s.cache.Unref()
 		return nil, err
 	}
-	s.lock = lock
-	l, err := s.open()
-	if err != nil {
-		s.cache.Unref()
-		return nil, errors.Join(err, lock.Close())
-	}
+	s.mu.Lock()
 	s.begin(l)
+	s.mu.Unlock()
 	go s.serve(l)
 	return s, nil
 }
 
-// occupy makes the directory and keeps other processes, and other stores of this one, out of it.
-func occupy(fs vfs.FS, dir string) (io.Closer, error) {
-	if err := fs.MkdirAll(dir, dirMode); err != nil {
-		return nil, fmt.Errorf("make the store's directory: %w", err)
+// start begins the first life. Before the directory is known to be sound, nothing in it is changed but its lock.
+func (s *Store) start() (*life, error) {
+	if err := s.occupy(); err != nil {
+		return nil, err
 	}
-	lock, err := fs.Lock(fs.PathJoin(dir, "LOCK"))
+	report, err := verify.Check(s.disk, s.cfg.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("the store in %s is in use, or cannot be locked: %w", dir, err)
+		return nil, err
 	}
-	return lock, nil
+	for _, torn := range report.Torn {
+		s.log.Warn("the end of a log was cut off by a crash and is discarded", "file", torn.File, "offset", torn.Offset, "bytes", torn.Bytes)
+	}
+	s.acked = report.Commits
+	l, err := s.open(s.acked)
+	if err != nil {
+		return nil, err
+	}
+	if s.witness, err = verify.OpenWitness(s.disk, s.cfg.Dir); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	return l, nil
+}
+
+// occupy makes the directory and keeps other processes, and other stores of this one, out of it.
+func (s *Store) occupy() (err error) {
+	if err := s.disk.settle(s.cfg.Dir); err != nil {
+		return fmt.Errorf("make the store's directory: %w", err)
+	}
+	if s.lock, err = s.disk.Lock(s.disk.PathJoin(s.cfg.Dir, "LOCK")); err != nil {
+		return fmt.Errorf("the store in %s is in use, or cannot be locked: %w", s.cfg.Dir, err)
+	}
+	return nil
 }
 
 // Commit implements store.Store.
@@ -181,9 +213,7 @@ func (s *Store) Stats() store.Stats {
 		Problem:  s.problem,
 		Commits:  s.commits,
 		Records:  s.records,
-	}
-	if s.life != nil {
-		stats.Bytes = s.life.fence.bytes.Load()
+		Bytes:    s.fence.bytes.Load(),
 	}
 	switch {
 	case len(s.flight) > 0:
