@@ -20,6 +20,16 @@ type dataDir struct {
 // lockFile holds the pid of the daemon that uses the directory. The lock is on the open file: it ends with the process.
 const lockFile = "slotd.lock"
 
+// inUseError says that a daemon has the directory.
+type inUseError struct {
+	path string
+	pid  string // with a blank before it; empty when it is not known
+}
+
+func (e *inUseError) Error() string {
+	return fmt.Sprintf("data directory %s is used by another slotd%s; --data tells another one", e.path, e.pid)
+}
+
 // openDataDir makes the directory, with mode 0700, when it is missing, and takes it for this process. The mode of one
 // that exists is left alone.
 func openDataDir(path string) (*dataDir, error) {
@@ -36,7 +46,7 @@ func openDataDir(path string) (*dataDir, error) {
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = fmt.Errorf("data directory %s is used by another slotd%s; --data tells another one", path, pidIn(lock))
+			err = &inUseError{path: path, pid: pidIn(lock)}
 		} else {
 			err = fmt.Errorf("lock data directory %s: %w", path, err)
 		}

@@ -43,6 +43,10 @@ const (
 	CounterSize = 8
 )
 
+// InFlight is how many groups are in a log at most without being synced. A group that is followed by so many was synced
+// once, whatever became of it.
+const InFlight = 32
+
 // TaskKey is where a task's record is.
 func TaskKey(id string) []byte { return append([]byte{TaskTable}, id...) }
 

@@ -129,11 +129,39 @@ func TestDamageIsToldWithFileAndRemedy(t *testing.T) {
 			t.Errorf("%q does not say %q", err, want)
 		}
 	}
-	logs := kinds(files)["log"]
-	_, err = verify.Check(files.without(logs[len(logs)-1]).put(t), storeDir)
+	_, err = verify.Check(files.without(lastLog(files)).put(t), storeDir)
 	if want := fmt.Sprintf("to %d are missing (ACKED)", commits); err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("without the last log: %v, want %q", err, want)
 	}
+}
+
+// Without a witness, later groups are what tells damage from a torn end.
+func TestDamageBeforeManyGroupsIsFoundWithoutAWitness(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 8)
+	ends := []int{}
+	for range layout.InFlight + 20 {
+		w.write(t, map[string]string{string(layout.TaskKey(fmt.Sprint(w.commits))): "value"})
+		files := w.killed(t)
+		ends = append(ends, len(strings.TrimRight(string(files[lastLog(files)]), "\x00")))
+	}
+	files := w.killed(t)
+	w.close(t)
+	log := lastLog(files)
+	for group, end := range ends {
+		data := slices.Clone(files[log])
+		data[end-1] ^= 1 // in the group's value, or its last key
+		_, err := verify.Check(files.without(verify.WitnessFile).with(log, data).put(t), storeDir)
+		_, corrupt := errors.AsType[*verify.CorruptError](err)
+		if found := len(ends)-1-group > layout.InFlight; found && !corrupt {
+			t.Errorf("damage in group %d of %d: %v", group, len(ends), err)
+		}
+	}
+}
+
+func lastLog(files image) string {
+	logs := kinds(files)["log"]
+	return logs[len(logs)-1]
 }
 
 // A disk that gives errors is no damage: it is told as what it is.
@@ -276,9 +304,7 @@ func TestCheckOnlyReads(t *testing.T) {
 	}
 	files := w.killed(t)
 	w.close(t)
-	logs := kinds(files)["log"]
-	log := logs[len(logs)-1]
-	dir := t.TempDir()
+	log, dir := lastLog(files), t.TempDir()
 	for name, files := range map[string]image{"whole": files, "damaged": files.with(log, files[log][:100])} {
 		at := filepath.Join(dir, name)
 		if err := os.Mkdir(at, 0o700); err != nil {

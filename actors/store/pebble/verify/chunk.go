@@ -21,8 +21,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // chunk is one whose checksum is right.
 type chunk struct {
+	body   int  // where what it holds begins
 	end    int  // where the next one may begin
 	begins bool // it is the first or the only one of its record
+	whole  bool // it is the only one
 	legacy bool // it has no number: a manifest's
 	log    uint32
 	synced uint64
@@ -41,8 +43,10 @@ func chunkAt(data []byte, at int) (chunk, bool) {
 	}
 	size := header[kind/4]
 	c := chunk{
+		body:   at + size,
 		end:    at + size + int(binary.LittleEndian.Uint16(block[at+4:])),
 		begins: kind%4 < 2,
+		whole:  kind%4 == 0,
 		legacy: kind/4 == 0,
 	}
 	if c.end > len(block) {

@@ -92,17 +92,37 @@ func (r *logReader) read(logical wal.LogicalLog) (err error) {
 
 // group looks whether a group follows the one before.
 func (r *logReader) group(repr []byte) error {
+	g, err := decodeGroup(repr)
+	if err != nil {
+		return err
+	}
+	if g.format != nil {
+		r.format = g.format
+	}
+	if g.counter == 0 && g.meta {
+		return nil // the store's own beginning
+	}
+	return r.follows(g.counter)
+}
+
+// group is what verification wants to know of one.
+type group struct {
+	counter uint64
+	meta    bool   // all keys are the store's own
+	format  []byte // the format record, if it is in there
+}
+
+func decodeGroup(repr []byte) (group, error) {
+	g := group{meta: true}
 	header, ok := batchrepr.ReadHeader(repr)
 	if !ok {
-		return errors.New("is no batch")
+		return g, errors.New("is no batch")
 	}
-	var counter uint64
-	meta := true // all keys are the store's own
 	entries := uint32(0)
 	for batch := batchrepr.Read(repr); ; {
 		kind, key, value, ok, err := batch.Next()
 		if err != nil {
-			return err
+			return g, err
 		}
 		if !ok {
 			break
@@ -110,24 +130,21 @@ func (r *logReader) group(repr []byte) error {
 		if kind != pebble.InternalKeyKindLogData {
 			entries++
 		}
-		meta = meta && len(key) > 0 && key[0] == layout.MetaTable
+		g.meta = g.meta && len(key) > 0 && key[0] == layout.MetaTable
 		switch {
 		case kind != pebble.InternalKeyKindSet:
 		case string(key) == layout.FormatKey:
-			r.format = append([]byte(nil), value...)
+			g.format = append([]byte(nil), value...)
 		case string(key) == layout.CommitsKey:
-			if counter, err = counterIn(value); err != nil {
-				return err
+			if g.counter, err = counterIn(value); err != nil {
+				return g, err
 			}
 		}
 	}
 	if entries != header.Count {
-		return fmt.Errorf("has %d entries in place of %d", entries, header.Count)
+		return g, fmt.Errorf("has %d entries in place of %d", entries, header.Count)
 	}
-	if counter == 0 && meta {
-		return nil // the store's own beginning
-	}
-	return r.follows(counter)
+	return g, nil
 }
 
 func (r *logReader) follows(counter uint64) error {
@@ -165,7 +182,7 @@ func (r *logReader) end(at int64, why error) error {
 	bad := start + int64(t.bad)
 	closed := trailer(data, t.bad, number)
 	for _, k := range t.behind {
-		if k.synced > uint64(bad) || closed || !r.last {
+		if k.synced > uint64(bad) || closed || !r.last || r.proves(k, data) {
 			r.damaged(r.log.name, "is damaged at %d: a later write says that it was whole", bad)
 			return nil
 		}
@@ -179,6 +196,16 @@ func (r *logReader) end(at int64, why error) error {
 	}
 	r.report.Torn = append(r.report.Torn, Torn{File: r.log.name, Offset: at, Bytes: start + int64(t.last) - at})
 	return nil
+}
+
+// proves says that a group behind the last one that can be read is so far ahead that the one in between was synced once.
+// Pebble's own offsets say less: it counts only a part of what it has synced, and its first log has none.
+func (r *logReader) proves(k chunk, data []byte) bool {
+	if !k.whole {
+		return false
+	}
+	g, err := decodeGroup(data[k.body:k.end])
+	return err == nil && g.counter > r.commits+layout.InFlight
 }
 
 // isRecord says that an error is about what a log holds.
