@@ -91,17 +91,44 @@ func batchOf(entries []store.Entry) *store.Batch {
 	return batch
 }
 
-// BenchmarkSpecBytes measures what a spec costs in memory.
-func BenchmarkSpecBytes(b *testing.B) {
+// BenchmarkFillBytes measures what all that costs in memory: records, specs and catalog.
+func BenchmarkFillBytes(b *testing.B) {
 	const tasks = 100_000
 	var before, after runtime.MemStats
 	for b.Loop() {
 		measure(&before)
-		entries := retained(b, tasks)
+		c := catalog.New(noRuns)
+		c.Apply(batchOf(retained(b, tasks)))
 		measure(&after)
-		runtime.KeepAlive(entries)
-		b.ReportMetric(float64((after.HeapAlloc-before.HeapAlloc)/tasks), "entry-B/task")
-		b.ReportMetric(float64(proto.Size(entries[1].Spec)), "spec-encoded-B")
-		b.ReportMetric(float64(proto.Size(entries[1].Task)), "task-encoded-B")
+		runtime.KeepAlive(c)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/tasks, "B/task")
 	}
+}
+
+// BenchmarkRead reads tasks that have ended, with specs as they are in life.
+func BenchmarkRead(b *testing.B) {
+	const tasks = 100_000
+	c := catalog.New(noRuns)
+	c.Apply(batchOf(retained(b, tasks)))
+	selector, err := messages.ParseSelector("team=nobody")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("task", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			if _, ok := c.Task(benchID(i % tasks)); !ok {
+				b.Fatal("a task is not known")
+			}
+		}
+	})
+	b.Run("page of 100", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			c.Tasks(messages.Query{Limit: 100, Offset: i * 100 % tasks})
+		}
+	})
+	b.Run("selector over all", func(b *testing.B) {
+		for b.Loop() {
+			c.Tasks(messages.Query{Limit: 100, Selector: selector})
+		}
+	})
 }
