@@ -86,11 +86,15 @@ func launch(t *testing.T, script string, env ...string) (leader *exec.Cmd, print
 	if printed, err = strconv.Atoi(strings.TrimSpace(line)); err != nil {
 		t.Fatal(err)
 	}
+	child := lifeOf(t, printed)
 	t.Cleanup(func() {
-		for _, pid := range []int{cmd.Process.Pid, -cmd.Process.Pid, printed} {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // the test may have done so
+		if cmd.ProcessState == nil { // not reaped, so the number is still that of its group
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // the test may have done so
+			_ = cmd.Wait()                                      // with the error of that kill
 		}
-		_ = cmd.Wait() // with the error of that kill
+		if s, err := readStat(printed); err == nil && s.life() == child {
+			_ = syscall.Kill(printed, syscall.SIGKILL) // it may just have died
+		}
 	})
 	return cmd, printed
 }
