@@ -61,6 +61,21 @@ func (b *block) appendTo(dst []byte, e messages.Encoding, from uint64) []byte {
 	return appendSSE(dst, b, from)
 }
 
+// lines counts those in the block.
+func (b *block) lines() int64 {
+	if b.kind.lines() {
+		return int64(b.count)
+	}
+	return 0
+}
+
+// frame returns the block as it is written.
+func (b *block) frame() []byte {
+	frame := append(make([]byte, headerSize, headerSize+len(b.payload)), b.payload...)
+	seal(frame, &b.header)
+	return frame
+}
+
 // startedBlock is the run-started of an attempt.
 func startedBlock(number, epoch uint64, attempt uint32, at int64) *block {
 	return &block{

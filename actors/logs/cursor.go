@@ -82,8 +82,12 @@ func (c *Cursor) Next(ctx context.Context) (Batch, error) {
 		case got.blocks != nil:
 			c.blocks = got.blocks
 		case got.skip > 0 && got.lost:
-			last := c.hub.lastEvent()
-			c.miss(min(got.skip, c.end), last, last.attempt)
+			to := min(got.skip, c.end)
+			if c.next < c.seam {
+				to = min(to, c.seam)
+			}
+			got.before.number = to - 1
+			c.miss(to, got.before, got.upTo)
 		case got.skip > 0:
 			if c.next < c.seam {
 				got.skip = min(got.skip, c.seam)
@@ -134,7 +138,8 @@ func (c *Cursor) drain() (Batch, bool) {
 		}
 		c.seen = b.attempt
 		from := max(c.next, b.first)
-		if !c.filter.passes(&b.header) {
+		// What the client has of a run comes again when damage took it out of the files, and it was made up for.
+		if !c.filter.passes(&b.header) || b.attempt < c.known || b.kind == kindStarted && b.attempt == c.known {
 			c.next = b.next()
 			continue
 		}

@@ -6,9 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"syscall"
-	"time"
 )
 
 const (
@@ -16,91 +13,13 @@ const (
 	segmentMode = 0o600
 )
 
-// load finds out what earlier lives wrote. The caller holds publishing.
-func (h *hub) load() {
-	if h.loaded {
-		return
-	}
-	h.loaded = true
-	segments, err := h.loadSegments()
-	if err != nil {
-		h.logs.logger.Warn("cannot read the log of a task", "task_id", h.id, "error", err)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.next, h.base, h.silent = 1, 1, true
-	if len(segments) == 0 {
-		return
-	}
-	h.segments, h.silent = segments, false
-	last := segments[len(segments)-1]
-	h.next, h.base, h.epoch = last.next, last.next, last.epoch
-	h.attempt, h.over = last.attempt, last.over
-	if len(last.marks) > 0 {
-		h.attempt, h.started, h.over = last.tail.attempt, last.tail.started, last.tail.kind == kindFinished
-	}
-}
-
-// loadSegments reads the prefaces of all segments of the task, and the last of them to its end. One that cannot be
-// understood is set aside (invariant 9).
-func (h *hub) loadSegments() ([]*segment, error) {
-	if !h.logs.folders.has(h.id) {
-		return nil, nil
-	}
-	paths, err := listSegments(h.dir)
-	if err != nil {
-		return nil, err
-	}
-	var segments []*segment
-	var trouble error
-	for _, path := range slices.Backward(paths) {
-		read := readPreface
-		if len(segments) == 0 {
-			read = scanFile
-		}
-		s, err := read(path)
-		switch {
-		case errors.Is(err, errPreface):
-			trouble = errors.Join(trouble, fmt.Errorf("%s: %w", path, err), setAside(path))
-			continue
-		case err != nil:
-			trouble = errors.Join(trouble, err)
-			continue
-		}
-		if len(segments) > 0 {
-			s.next = max(s.first, segments[0].first)
-		}
-		segments = append([]*segment{s}, segments...)
-	}
-	return segments, trouble
-}
-
-// scan describes a segment of which only the preface was read.
-func (h *hub) scan(s *segment) error {
-	whole, err := scanFile(s.path)
-	if errors.Is(err, errPreface) {
-		err = fs.ErrNotExist // it was whole a moment ago
-	}
-	if err != nil {
-		return h.judge(s, err)
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !s.scanned {
-		next := s.next
-		s.scanned, s.size, s.marks, s.tail = true, whole.size, whole.marks, whole.tail
-		s.next = min(next, whole.next)
-	}
-	return nil
-}
-
 // judge decides what an error of reading a segment means: a file that is not there, or that the disk does not give
 // back, is a gap, and nil is returned; anything else may be better the next time.
 func (h *hub) judge(s *segment, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.EIO), errors.Is(err, syscall.ENOTDIR):
+	case lost(err):
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		s.gone = true
@@ -111,37 +30,18 @@ func (h *hub) judge(s *segment, err error) error {
 }
 
 // write appends a sealed frame to the current segment, or begins one. It returns the segment, in which the frame is not
-// noted yet, or nil when the disk refuses. The caller holds publishing.
-//
-// The disk must not hold the task up: after a refusal the hub goes on without it for a while and then tries a new
-// segment. What was lost in between is a gap to those who come later.
+// noted yet, or nil when the disk refuses: then memory keeps the frame. The caller holds publishing.
 func (h *hub) write(hd *header, frame []byte) *segment {
-	if !h.retry.IsZero() && h.logs.now().Before(h.retry) {
+	if h.refused {
 		return nil
 	}
 	s, err := h.append(hd, frame)
-	switch {
-	case err != nil:
-		h.sealCurrent()
-		if h.retry.IsZero() && h.logs.failing.Add(1) == 1 {
-			h.logs.logger.Warn("cannot write logs, tasks go on without", "task_id", h.id, "error", err)
-		}
-		h.retry = h.logs.now().Add(h.logs.retryAfter)
+	if err != nil {
+		h.refuse(err, hd.next())
 		return nil
-	case h.healed():
-		h.logs.logger.Info("logs can be written again", "task_id", h.id)
 	}
 	h.wrote.Store(true)
 	return s
-}
-
-// healed ends a time in which the disk refused. It says whether it was the last such hub.
-func (h *hub) healed() bool {
-	if h.retry.IsZero() {
-		return false
-	}
-	h.retry = time.Time{}
-	return h.logs.failing.Add(-1) == 0
 }
 
 func (h *hub) append(hd *header, frame []byte) (*segment, error) {
@@ -170,55 +70,86 @@ func (h *hub) append(hd *header, frame []byte) (*segment, error) {
 		}
 		return nil, err
 	}
-	h.logs.bytes.Add(int64(len(frame)))
+	h.grow(int64(len(frame)), 0)
 	return s, nil
 }
 
 // create begins a segment. Before the first line of a task there is none: the run events that came earlier, which the
 // ring still has, are put in front.
 func (h *hub) create(hd *header, frame []byte) (*segment, error) {
-	s := &segment{scanned: true, preface: preface{
-		first: hd.first, epoch: h.epoch, attempt: h.attempt, over: h.over, silent: h.silent,
-	}}
 	var earlier []*block
-	if h.silent {
-		h.mu.Lock()
-		earlier = append(earlier, h.ring.blocks...)
-		h.mu.Unlock()
+	for _, b := range h.ring.from(h.written) {
+		if b.first < hd.first {
+			earlier = append(earlier, b)
+		}
 	}
+	head := hd
 	if len(earlier) > 0 {
-		s.first = earlier[0].first
+		head = &earlier[0].header
 	}
-	s.path = filepath.Join(h.dir, segmentName(s.first))
-	s.next, s.size = s.first, prefaceSize
-	data := s.append(make([]byte, 0, prefaceSize+len(earlier)*(headerSize+finishSize)+len(frame)))
+	s := &segment{scanned: true, preface: prefaceBefore(head, h.epoch)}
+	data := h.place(s, prefaceSize+len(earlier)*(headerSize+finishSize)+len(frame))
 	for _, b := range earlier {
 		at := len(data)
-		data = append(append(data, make([]byte, headerSize)...), b.payload...)
-		seal(data[at:], &b.header)
+		data = append(data, b.frame()...)
 		s.note(int64(at), &b.header, int64(len(data)))
 	}
-	data = append(data, frame...)
+	return s, h.start(s, append(data, frame...))
+}
 
+// place gives a segment its path, and returns its preface with room for the rest.
+func (h *hub) place(s *segment, room int) []byte {
+	s.path = filepath.Join(h.dir, segmentName(s.first))
+	s.next, s.size = s.first, prefaceSize
+	return s.append(make([]byte, 0, room))
+}
+
+// start makes a segment with that content and goes on in it.
+func (h *hub) start(s *segment, data []byte) error {
 	h.logs.folders.add(h.id)
+	if err := h.makeWay(s); err != nil {
+		return err
+	}
+	if s.path == h.witnessed {
+		h.witnessed = "" // it becomes the segment
+	}
 	file, err := createFile(s.path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := h.logs.write(file, data); err != nil {
-		return nil, errors.Join(err, file.Close(), os.Remove(s.path))
+		return errors.Join(err, file.Close(), os.Remove(s.path))
 	}
 	h.current, h.file = s, file
 	h.logs.descriptors.admit(h)
-	h.logs.segments.Add(1)
-	h.logs.bytes.Add(int64(len(data)))
+	h.grow(int64(len(data)), 1)
 	h.dropOldest(h.logs.config.TaskBytes - max(h.logs.config.SegmentBytes, int64(len(data))))
 	h.logs.trimIfOver()
-	return s, nil
+	return nil
 }
 
-// createFile makes a new file and the folders above it. What stands in its place, a segment in which nothing could be
-// read, is set aside.
+// makeWay removes a file of an earlier life that has the name of the new segment: one without any event. If there is
+// something in it that cannot be read, for instance a frame that was never whole, it is set aside.
+func (h *hub) makeWay(s *segment) error {
+	h.mu.Lock()
+	n := len(h.segments)
+	if n == 0 || h.segments[n-1].path != s.path {
+		h.mu.Unlock()
+		return nil
+	}
+	old := h.segments[n-1]
+	h.segments = h.segments[:n-1]
+	h.mu.Unlock()
+	bytes := old.size + old.extra
+	if bytes <= prefaceSize && old.fault == nil {
+		h.unlink(s.path, bytes, min(bytes, 1))
+		return nil
+	}
+	h.grow(0, -1)
+	return setAside(s.path)
+}
+
+// createFile makes a new file and the folders above it. An empty one in its place is taken, anything else set aside.
 func createFile(path string) (*os.File, error) {
 	const flags = os.O_WRONLY | os.O_APPEND | os.O_CREATE | os.O_EXCL
 	file, err := os.OpenFile(path, flags, segmentMode)
@@ -228,6 +159,9 @@ func createFile(path string) (*os.File, error) {
 			return nil, err
 		}
 	case errors.Is(err, fs.ErrExist):
+		if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && info.Size() == 0 {
+			return os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+		}
 		if err := setAside(path); err != nil {
 			return nil, err
 		}
@@ -235,6 +169,18 @@ func createFile(path string) (*os.File, error) {
 		return file, err
 	}
 	return os.OpenFile(path, flags, segmentMode)
+}
+
+// setAside renames a file that is in the way, so that it is kept but not read again.
+func setAside(path string) error {
+	for n := 1; ; n++ {
+		aside := fmt.Sprintf("%s.%d%s", path, n, asideSuffix)
+		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			return os.Rename(path, aside)
+		} else if err != nil {
+			return err
+		}
+	}
 }
 
 // sealCurrent ends the segment that is written to. The caller holds publishing.
@@ -260,17 +206,27 @@ func (h *hub) closeFile() {
 	h.file = nil
 }
 
+// noted puts a frame of so many bytes, which has been written to the end of a segment, into the index. The caller holds
+// both locks.
+func (h *hub) noted(s *segment, hd *header, size int) {
+	if n := len(h.segments); n == 0 || h.segments[n-1] != s {
+		h.segments = append(h.segments, s)
+	}
+	s.note(s.size, hd, s.size+int64(size))
+	h.written = hd.next()
+}
+
 // dropOldest deletes the oldest segments until the rest of the task's has at most limit bytes. The one that is written
 // to is not among them. The caller holds publishing.
 func (h *hub) dropOldest(limit int64) {
 	h.mu.Lock()
 	var total int64
 	for _, s := range h.segments {
-		total += s.size
+		total += s.size + s.extra
 	}
 	n := 0
 	for n < len(h.segments) && total > limit && h.segments[n] != h.current {
-		total -= h.segments[n].size
+		total -= h.segments[n].size + h.segments[n].extra
 		n++
 	}
 	dropped := h.segments[:n:n]
@@ -280,6 +236,6 @@ func (h *hub) dropOldest(limit int64) {
 	}
 	h.mu.Unlock()
 	for _, s := range dropped {
-		h.logs.unlink(s.path, s.size)
+		h.unlink(s.path, s.size+s.extra, min(s.size+s.extra, 1))
 	}
 }

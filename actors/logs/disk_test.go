@@ -7,125 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
 
 	slotdv1 "slotd/messages/slotd/v1"
 )
-
-// The folder of the task cannot be made because a file stands there: the disk refuses until it is gone.
-func TestTheDiskRefuses(t *testing.T) {
-	h := newHouse(t)
-	var log strings.Builder
-	h.logs.logger = hclog.New(&hclog.LoggerOptions{Output: &log, Level: hclog.Info})
-	block := filepath.Join(h.config.Dir, taskID)
-	writeFile(t, block, nil)
-	c := h.cursor(query(live))
-	h.begin(1)
-	want(t, c, "start 1")
-	for i := range 5 {
-		h.print(1, stdout, "lost"+strconv.Itoa(i))
-		h.now.Add(10)
-	}
-	want(t, c, "lost0, lost1, lost2, lost3, lost4")
-	if got := short(h.read(query())); got != "start 1, lost0, lost1, lost2, lost3, lost4" {
-		t.Errorf("the ring serves those who come now: %q", got)
-	}
-	if got := strings.Count(log.String(), "cannot write logs"); got != 1 {
-		t.Errorf("reported %d times:\n%s", got, log.String())
-	}
-	if err := os.Remove(block); err != nil {
-		t.Fatal(err)
-	}
-	h.now.Add(-10)
-	h.print(1, stdout, "lost5") // healed, but not tried again before its time
-	h.now.Add(10)
-	h.print(1, stdout, "kept")
-	want(t, c, "lost5, kept")
-	if !strings.Contains(log.String(), "can be written again") {
-		t.Errorf("log:\n%s", log.String())
-	}
-	h.end(1, 0)
-	h.close()
-	want(t, c, "finish 1")
-	c.Close()
-	events := h.read(query())
-	if got := short(events); got != "lagged 7, start 1, kept, finish 1" {
-		t.Errorf("later: %q", got)
-	}
-	if got := short(h.read(query(after(events[0].ID)))); got != "start 1, kept, finish 1" {
-		t.Errorf("after the lagged event: %q", got)
-	}
-	if h.logs.failing.Load() != 0 {
-		t.Error("still counted as failing")
-	}
-}
-
-// The disk refuses in the midst of a task, with a follower that stays and one that comes later.
-func TestTheDiskRefusesForAWhile(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.SegmentBytes = 200 })
-	h.begin(1)
-	h.print(1, stdout, "a", "b")
-	dir := filepath.Join(h.config.Dir, taskID)
-	c := h.cursor(query(follow))
-	want(t, c, "start 1, a, b")
-	if err := os.Rename(dir, dir+".away"); err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, dir, nil)
-	h.print(1, stdout, strings.Repeat("c", 300), "d")
-	want(t, c, strings.Repeat("c", 300)+", d")
-	if err := errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)); err != nil {
-		t.Fatal(err)
-	}
-	h.now.Add(10)
-	h.print(1, stdout, "e")
-	want(t, c, "e")
-	h.end(1, 0)
-	h.close()
-	want(t, c, "finish 1")
-	c.Close()
-	h.restart()
-	if got := short(h.read(query())); got != "start 1, a, b, lagged 2, e, finish 1" {
-		t.Errorf("later: %q", got)
-	}
-	if got := short(h.read(query(tail(2)))); got != "start 1, b, lagged 2, e, finish 1" {
-		t.Errorf("tail: %q", got)
-	}
-}
-
-// A full disk takes part of a frame. The part is cut off again, and the rest of the file stays good.
-func TestAPartOfAFrame(t *testing.T) {
-	h := newHouse(t)
-	h.begin(1)
-	h.print(1, stdout, "a")
-	path := segmentFiles(t, h)[0]
-	size := fileSize(t, path)
-	h.logs.write = func(f *os.File, p []byte) (int, error) {
-		n, err := f.Write(p[:min(30, len(p))])
-		return n, errors.Join(err, syscall.ENOSPC)
-	}
-	h.print(1, stdout, "b")
-	h.now.Add(10)
-	h.print(1, stdout, "c")
-	h.logs.write = (*os.File).Write
-	if got := fileSize(t, path); got != size {
-		t.Errorf("%d bytes, want %d", got, size)
-	}
-	if files := segmentFiles(t, h); len(files) != 1 {
-		t.Errorf("a segment that could not be begun is left: %q", files)
-	}
-	h.now.Add(10)
-	h.print(1, stdout, "d")
-	h.restart()
-	if got := short(h.read(query())); got != "start 1, a, lagged 2, d" {
-		t.Errorf("got %q", got)
-	}
-}
 
 func TestFilesThatVanishAreAGap(t *testing.T) {
 	h := newHouse(t, func(c *Config) { c.SegmentBytes = 1 })
@@ -339,7 +227,8 @@ func TestAllLogsTogetherAreBounded(t *testing.T) {
 
 func TestSweepAccountsForEarlierLivesAndDeletesOrphans(t *testing.T) {
 	h := newHouse(t)
-	for _, id := range []string{"tsk_a", "tsk_b", "tsk_c"} {
+	names := []string{"tsk_00000000000000000000000010", "tsk_00000000000000000000000011", "tsk_00000000000000000000000012"}
+	for _, id := range names {
 		h.logs.Record(&slotdv1.RunRecord{TaskId: id, Attempt: 1, StartedAt: 1})
 		w := h.logs.Writer(id, 1, stdout)
 		if _, err := io.WriteString(w, "hello\n"); err != nil {
@@ -355,14 +244,14 @@ func TestSweepAccountsForEarlierLivesAndDeletesOrphans(t *testing.T) {
 		t.Errorf("a new life begins with %+v", got)
 	}
 	h.logs.Sweep(func(id string) Standing {
-		return map[string]Standing{"tsk_a": Active, "tsk_b": Terminal}[id]
+		return map[string]Standing{names[0]: Active, names[1]: Terminal}[id]
 	})
 	h.logs.trim.group.Wait()
 	if got := h.logs.Stats(); got.Bytes != before.Bytes/3*2 || got.Segments != 2 || got.Hubs != 0 {
 		t.Errorf("account %+v, before %+v", got, before)
 	}
 	entries, err := os.ReadDir(h.config.Dir)
-	if err != nil || len(entries) != 2 || entries[0].Name() != "tsk_a" {
+	if err != nil || len(entries) != 2 || entries[0].Name() != names[0] {
 		t.Errorf("left %v, %v", entries, err)
 	}
 }

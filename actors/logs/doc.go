@@ -14,8 +14,14 @@
 // one writer keep their order; stdout and stderr interleave block by block, in the order in which they were read. A
 // cursor delivers events in the order of their numbers, each once, or says how many are missing.
 //
-// Nothing here waits for a reader (invariant 6), no hub has a goroutine, and [Logs.Shutdown] waits for the one that
-// trims files (invariant 8). An attempt has exactly one run-started and one run-finished, and its lines between them
-// (invariant 4). A file that cannot be read is set aside or skipped, never overwritten (invariant 9). Files are not
-// synced: they survive the daemon, and a crash of the machine may take the last seconds.
+// Nothing here waits for a reader (invariant 6), no hub has a goroutine, and [Logs.Shutdown] waits for the two that trim
+// files and mend what a disk has refused (invariant 8). An attempt has exactly one run-started and one run-finished, and
+// its lines between them (invariant 4).
+//
+// A line is safe from a crash of the daemon once its write(2) has returned, which is before any reader gets it. Files are
+// not synced: a crash of the machine may take the last seconds. A disk that refuses holds nobody up: memory keeps what is
+// printed, within Config.RingBytes for each task and BacklogBytes for all, and it is written when the disk takes it again,
+// also after the task has ended. What is damaged in a file, and what there was no memory for, is a gap that readers are
+// told of with the number of events it stands for, as far as that is known; everything else is delivered, in order and
+// once. A file that cannot be read is skipped or set aside, never overwritten (invariant 9).
 package logs

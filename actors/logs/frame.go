@@ -107,10 +107,11 @@ func unseal(b []byte) (h header, length int, ok bool) {
 	return h, length, ok
 }
 
-// scan calls visit for every whole and valid frame in buf, in order, with its offset. What is damaged is skipped: the
-// numbers of the frames around it tell how many events are missing. It returns how much of buf is done with; the rest
-// may be the beginning of a frame, of which there is none when last says that nothing follows buf.
-func scan(buf []byte, last bool, visit func(offset int, h header, payload []byte)) int {
+// scan calls visit for every frame in buf, in order, with its offset; whole is false for one of which only the header is
+// good. What is damaged is skipped: the numbers of the frames around it tell how many events are missing. It returns how
+// much of buf is done with; the rest may be the beginning of a frame, of which there is none when last says that nothing
+// follows buf.
+func scan(buf []byte, last bool, visit func(offset int, h header, payload []byte, whole bool)) int {
 	at := 0
 	for len(buf)-at >= headerSize {
 		h, length, ok := unseal(buf[at:])
@@ -131,9 +132,8 @@ func scan(buf []byte, last bool, visit func(offset int, h header, payload []byte
 			return at
 		default:
 			payload := buf[at+headerSize : end : end]
-			if crc32.Checksum(payload, castagnoli) == binary.LittleEndian.Uint32(buf[at+52:]) && valid(&h, payload) {
-				visit(at, h, payload)
-			}
+			whole := crc32.Checksum(payload, castagnoli) == binary.LittleEndian.Uint32(buf[at+52:]) && valid(&h, payload)
+			visit(at, h, payload, whole)
 			at = end
 		}
 	}
@@ -141,6 +141,16 @@ func scan(buf []byte, last bool, visit func(offset int, h header, payload []byte
 		return len(buf)
 	}
 	return at
+}
+
+// torn says whether b could be the beginning of a frame that was not written to its end.
+func torn(b []byte) bool {
+	if len(b) < headerSize {
+		n := min(len(b), len(magicBytes))
+		return bytes.Equal(b[:n], magicBytes[:n])
+	}
+	_, length, ok := unseal(b)
+	return ok && len(b) < headerSize+length
 }
 
 // valid says whether the payload holds what the header promises.

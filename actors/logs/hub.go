@@ -1,13 +1,13 @@
 package logs
 
 import (
-	"io"
+	"errors"
 	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
+	"slotd/actors/failpoint"
 	slotdv1 "slotd/messages/slotd/v1"
 )
 
@@ -34,7 +34,10 @@ type hub struct {
 	live       bool                 // events were added in this life
 	file       *os.File             // of current, or nil while it is closed
 	current    *segment             // what is written to; nil: the next frame begins one
-	retry      time.Time            // while the disk refuses: when to try again
+	folder     *folder              // what the task has on the disk; nil until it is counted
+	missed     uint64               // lines that came before it could be loaded
+	refused    bool                 // the disk has not taken the last event; memory keeps what it can until it does
+	witnessed  string               // while refused: the empty segment that bears the number of the next event
 	wrote      atomic.Bool          // since descriptors last looked
 
 	mu        sync.Mutex // guards the rest; what publishing guards too is read under either
@@ -45,6 +48,8 @@ type hub struct {
 	over      bool       // it has ended
 	silent    bool       // no line was printed so far
 	base      uint64     // number of the first event of this life
+	written   uint64     // while refused or silent: what the ring has from this number on is not on the disk
+	backlog   int        // cost of those blocks while refused
 	segments  []*segment // in the order of their events
 	ring      ring
 	followers int
@@ -58,31 +63,43 @@ type hub struct {
 func (h *hub) record(run *slotdv1.RunRecord) {
 	h.publishing.Lock()
 	defer h.publishing.Unlock()
-	if h.ready() {
+	if h.ready() == nil {
 		h.tell(run)
 	}
 }
 
 // tell is record under publishing, when events may be added.
 func (h *hub) tell(run *slotdv1.RunRecord) {
-	if run.GetAttempt() > h.attempt {
+	switch {
+	case run.GetAttempt() > h.attempt:
 		h.begin(run.GetAttempt(), run.GetStartedAt())
+	case run.GetAttempt() == h.attempt && h.started == 0: // the file that told is damaged
+		h.mu.Lock()
+		h.started = run.GetStartedAt()
+		h.mu.Unlock()
 	}
 	if run.GetFinishedAt() != 0 && run.GetAttempt() == h.attempt && !h.over {
 		h.end(run.GetFinishedAt(), finish{run.ExitCode, run.Signal})
 	}
 }
 
-// ready completes what is known of the task and says whether events may be added. The caller holds publishing.
-func (h *hub) ready() bool {
-	h.load()
+var errEnded = errors.New("the log has ended")
+
+// ready completes what is known of the task, and returns why events may not be added. The caller holds publishing.
+func (h *hub) ready() error {
+	if err := h.load(); err != nil {
+		return err
+	}
 	h.mu.Lock()
 	open := !h.closed && !h.removed
 	h.mu.Unlock()
-	if open && h.owed != nil {
+	if !open {
+		return errEnded
+	}
+	if h.owed != nil {
 		h.settle()
 	}
-	return open
+	return nil
 }
 
 // begin adds the run-started of an attempt. The end of the one before it may be missing when the daemon died between
@@ -108,11 +125,18 @@ func (h *hub) addRun(b *block) {
 }
 
 // addLines adds a frame of lines, whose numbers it fills in, unless its attempt has ended; then it is dropped. It says
-// whether the lines were taken.
+// whether the lines were taken. As long as it is not known which numbers earlier lives have given, lines are only counted.
 func (h *hub) addLines(hd *header, frame []byte) bool {
 	h.publishing.Lock()
 	defer h.publishing.Unlock()
-	if !h.ready() || hd.attempt < h.attempt || hd.attempt == h.attempt && h.over {
+	switch err := h.ready(); {
+	case errors.Is(err, errEnded):
+		return false
+	case err != nil:
+		h.missed += uint64(hd.count)
+		h.logs.lost.Add(int64(hd.count))
+		return true
+	case hd.attempt < h.attempt, hd.attempt == h.attempt && h.over:
 		return false
 	}
 	if hd.attempt > h.attempt {
@@ -134,31 +158,49 @@ func (h *hub) add(hd *header, frame []byte) {
 	var s *segment
 	if hd.kind.lines() || !h.silent {
 		seal(frame, hd)
-		s = h.write(hd, frame)
+		if s = h.write(hd, frame); s != nil {
+			failpoint.Hit("log/written")
+		}
 	}
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s != nil {
-		if n := len(h.segments); n == 0 || h.segments[n-1] != s {
-			h.segments = append(h.segments, s)
-		}
-		s.note(s.size, hd, s.size+int64(len(frame)))
+		h.noted(s, hd, len(frame))
 	}
 	h.next, h.attempt, h.started = hd.next(), hd.attempt, hd.started
 	h.over = hd.kind == kindFinished
 	h.silent = h.silent && !hd.kind.lines()
 	// The ring always is the end of the log: it has every event from some number on, or none.
 	if s == nil || h.near > 0 {
-		b := &block{header: *hd, epoch: h.epoch, payload: slices.Clone(frame[headerSize:])}
-		h.ring.push(b, h.logs.config.RingBytes)
-		if h.silent && h.followers == 0 {
-			h.ring.keep(silentKept)
-		}
+		h.retain(&block{header: *hd, epoch: h.epoch, payload: slices.Clone(frame[headerSize:])})
 	} else {
 		h.ring.keep(0)
 	}
 	h.notify()
+}
+
+// retain puts a new block into the ring. The caller holds both locks.
+func (h *hub) retain(b *block) {
+	if h.refused {
+		if h.backlog == 0 { // the first: what came with it was refused too
+			for _, earlier := range h.ring.from(h.written) {
+				h.charge(earlier)
+			}
+		}
+		if h.near == 0 && !h.fits(b) {
+			h.logs.lost.Add(b.lines())
+			return
+		}
+		h.ring.add(b)
+		h.charge(b)
+		h.shed()
+		return
+	}
+	h.ring.push(b, h.logs.config.RingBytes)
+	if h.silent && h.followers == 0 {
+		h.ring.keep(silentKept)
+	}
 }
 
 // notify wakes those who wait. The caller holds mu.
@@ -169,172 +211,36 @@ func (h *hub) notify() {
 	}
 }
 
-// catch is what fetch found at a place in the log: exactly one of blocks, skip and wake is set.
-type catch struct {
-	blocks []*block        // in order; the last of them ends after the place
-	skip   uint64          // nothing wanted is kept before this number
-	lost   bool            // with skip: because it is not kept
-	wake   <-chan struct{} // closed when there is more
-}
-
-// fetch returns what follows from the event numbered at, or io.EOF when the log has ended there.
-func (h *hub) fetch(at uint64, f *filter, r *reader) (catch, error) {
-	for from := at; ; {
-		h.mu.Lock()
-		switch {
-		case h.removed && len(h.ring.from(from)) == 0: // who is near gets what memory still has
-			h.mu.Unlock()
-			return catch{}, io.EOF
-		case from >= h.next && from > at:
-			h.mu.Unlock()
-			return catch{skip: from, lost: true}, nil
-		case from >= h.next && h.closed:
-			h.mu.Unlock()
-			return catch{}, io.EOF
-		case from >= h.next:
-			h.approach(r, true)
-			if h.wake == nil {
-				h.wake = make(chan struct{})
-			}
-			wake := h.wake
-			h.mu.Unlock()
-			return catch{wake: wake}, nil
-		}
-		recent := h.ring.from(from)
-		s := h.segmentAt(from)
-		if s == nil || len(recent) > 0 && (recent[0].first <= from || recent[0].first < s.first) {
-			if len(recent) == 0 {
-				from = h.next
-				h.mu.Unlock()
-				continue
-			}
-			h.approach(r, true)
-			r.blocks = take(r.room(), recent)
-			h.mu.Unlock()
-			return catch{blocks: r.blocks}, nil
-		}
-		if !s.scanned {
-			h.mu.Unlock()
-			if err := h.scan(s); err != nil {
-				return catch{}, err
-			}
-			continue
-		}
-		i := s.find(from)
-		if i == len(s.marks) { // it only notes where a dropped log ended
-			from = s.next
-			h.mu.Unlock()
-			continue
-		}
-		wanted := i
-		for wanted < len(s.marks) && !f.may(&s.marks[wanted]) {
-			wanted++
-		}
-		if wanted > i {
-			skip := s.marks[wanted-1].next
-			h.mu.Unlock()
-			if from > at {
-				return catch{skip: from, lost: true}, nil
-			}
-			return catch{skip: skip}, nil
-		}
-		p := s.piece(i)
-		h.approach(r, !p.whole)
-		h.mu.Unlock()
-
-		blocks, err := h.read(s, p, r)
-		if err != nil {
-			return catch{}, err
-		}
-		if n := len(blocks); n > 0 && blocks[n-1].next() > from {
-			return catch{blocks: blocks}, nil
-		}
-		from = p.next
-	}
-}
-
-// approach notes whether a reader is at the end of the log, where blocks are kept for it in memory, or so far behind
-// that it reads files, and whether it is the only one. The caller holds mu.
-func (h *hub) approach(r *reader, near bool) {
-	r.alone = h.followers == 1
-	if r.near != near {
-		r.near = near
-		if near {
-			h.near++
-		} else {
-			h.near--
-		}
-	}
-}
-
-// take adds blocks to room, about as many as a reader wants at a time.
-func take(room, blocks []*block) []*block {
-	cost := 0
-	for _, b := range blocks {
-		room = append(room, b)
-		if cost += b.cost(); cost > 2*batchBytes {
-			break
-		}
-	}
-	return room
-}
-
-// segmentAt returns the segment that holds the event or else the next one that is there, or nil. The caller holds mu.
-func (h *hub) segmentAt(number uint64) *segment {
-	for _, s := range h.segments {
-		if s.next > number && !s.gone {
-			return s
-		}
-	}
-	return nil
-}
-
-// read returns the blocks of a stretch; none when the file is gone. What only one reader needs, or what will still grow,
-// is not shared.
-func (h *hub) read(s *segment, p piece, r *reader) ([]*block, error) {
-	if !p.whole || r.alone {
-		blocks, err := readStretch(s.path, s.epoch, p.offset, r.buffer(p.end-p.offset), r.room())
-		r.blocks = blocks
-		return blocks, h.judge(s, err)
-	}
-	blocks, err := h.logs.cache.load(stretchKey{s, p.offset}, func() ([]*block, error) {
-		return readStretch(s.path, s.epoch, p.offset, make([]byte, p.end-p.offset), nil)
-	})
-	r.blocks = append(r.room(), blocks...)
-	return r.blocks, h.judge(s, err)
-}
-
-// oldest returns the number of the oldest event that is kept, and whether the task had printed nothing before it. The
-// caller holds mu.
-func (h *hub) oldest() (number uint64, silent bool) {
-	number, silent = h.next, h.silent
-	if len(h.ring.blocks) > 0 {
-		number = h.ring.blocks[0].first
-	}
-	if s := h.segmentAt(0); s != nil && s.first <= number {
-		number, silent = s.first, s.silent
-	}
-	return number, silent
-}
-
 // close ends the log: nothing is added any more.
 func (h *hub) close() {
 	h.publishing.Lock()
 	defer h.publishing.Unlock()
 	h.sealCurrent()
-	h.healed()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
 	h.notify()
 }
 
-// remove ends every cursor.
-func (h *hub) remove() {
+// shutDown ends every cursor, after a last try to write what the disk has refused.
+func (h *hub) shutDown() {
 	h.publishing.Lock()
 	defer h.publishing.Unlock()
+	for more := true; more; {
+		more, _ = h.catchUp() // why it fails is known since the disk has refused
+	}
+	if h.refused {
+		for _, b := range h.ring.from(h.written) {
+			h.logs.lost.Add(b.lines())
+		}
+	}
+	h.remove()
+}
+
+// remove ends every cursor. The caller holds publishing.
+func (h *hub) remove() {
 	h.sealCurrent()
-	h.healed()
+	h.giveUp()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.removed = true

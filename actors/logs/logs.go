@@ -22,6 +22,7 @@ type Config struct {
 	TaskBytes    int64  // of one task on the disk, oldest dropped first; default 64 MiB, at least 256 KiB
 	TotalBytes   int64  // of all tasks on the disk, oldest terminal tasks' first; default 10 GiB
 	RingBytes    int    // memory for the newest blocks of a task that is being read; default 2 MiB
+	BacklogBytes int    // memory for what a failing disk does not take, all tasks together; RingBytes for each; default 64 MiB
 	CacheBytes   int    // memory for what readers fetch from files, all tasks together; default 32 MiB
 	OpenFiles    int    // segments held open for writing; default 512
 }
@@ -33,6 +34,7 @@ const (
 	defaultTotalBytes   = 10 << 30
 	defaultSegmentBytes = 8 << 20
 	defaultRingBytes    = 2 << 20
+	defaultBacklogBytes = 64 << 20
 	defaultCacheBytes   = 32 << 20
 	defaultOpenFiles    = 512
 	defaultRetryAfter   = time.Second
@@ -43,6 +45,7 @@ func (c *Config) defaults() {
 	set(&c.TotalBytes, defaultTotalBytes)
 	set(&c.SegmentBytes, min(defaultSegmentBytes, c.TaskBytes/8))
 	set(&c.RingBytes, defaultRingBytes)
+	set(&c.BacklogBytes, defaultBacklogBytes)
 	set(&c.CacheBytes, defaultCacheBytes)
 	set(&c.OpenFiles, defaultOpenFiles)
 }
@@ -69,7 +72,7 @@ func (c Config) Validate() error {
 	if c.SegmentBytes < 0 || c.SegmentBytes > c.TaskBytes {
 		errs = append(errs, fmt.Errorf("logs: segments of %d bytes do not fit into the %d of a task", c.SegmentBytes, c.TaskBytes))
 	}
-	if c.RingBytes < 0 || c.CacheBytes < 0 || c.OpenFiles < 0 {
+	if c.RingBytes < 0 || c.BacklogBytes < 0 || c.CacheBytes < 0 || c.OpenFiles < 0 {
 		errs = append(errs, errors.New("logs: sizes cannot be negative"))
 	}
 	return errors.Join(errs...)
@@ -90,12 +93,15 @@ type Logs struct {
 	cursors     atomic.Int64
 	bytes       atomic.Int64 // on the disk, as far as known
 	segments    atomic.Int64
-	failing     atomic.Int64 // hubs whose disk refuses
+	backlog     atomic.Int64 // cost of what the disk has refused, while memory has it
+	lost        atomic.Int64 // lines it had no room for
+	warned      sync.Map     // paths of what has been reported
 
 	mu   sync.Mutex
 	hubs map[string]*hub
 	down bool
 	trim trim
+	mend mend
 }
 
 // Open prepares the logs under config.Dir, which is made if it is not there. What earlier lives left is read when it is
@@ -122,8 +128,14 @@ func Open(config Config, logger hclog.Logger) (*Logs, error) {
 		descriptors: descriptors{limit: config.OpenFiles},
 		hubs:        make(map[string]*hub),
 	}
-	if err := l.folders.find(config.Dir); err != nil {
+	l.mend = mend{logs: l, over: make(chan struct{}), hubs: make(map[*hub]struct{})}
+	strange, err := l.folders.find(config.Dir)
+	if err != nil {
 		return nil, err
+	}
+	if len(strange) > 0 {
+		logger.Warn("what is not the log of a task is left alone", "directory", config.Dir,
+			"number", len(strange), "first", strange[0])
 	}
 	return l, nil
 }
@@ -168,13 +180,16 @@ func (l *Logs) Remove(taskIDs ...string) {
 	for _, id := range taskIDs {
 		l.mu.Lock()
 		h := l.hubs[id]
-		delete(l.hubs, id)
 		l.mu.Unlock()
 		if h != nil {
+			h.publishing.Lock()
 			h.remove()
+			h.publishing.Unlock()
 		}
 		if l.folders.has(id) {
 			stored = append(stored, id)
+		} else {
+			l.forget(id, h)
 		}
 	}
 	switch {
@@ -189,19 +204,38 @@ func (l *Logs) Remove(taskIDs ...string) {
 	}
 }
 
+// forget takes the hub of a task that is gone out of memory.
+func (l *Logs) forget(id string, h *hub) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h != nil && l.hubs[id] == h {
+		delete(l.hubs, id)
+	}
+}
+
 // Stats is what introspection shows.
 type Stats struct {
 	Hubs        int   // tasks whose log is in memory
 	Subscribers int   // open cursors
 	Bytes       int64 // on the disk
 	Segments    int64 // files on the disk
+
+	Failing int   // tasks whose lines the disk does not take at the moment
+	Problem error // why; nil if there are none
+	Backlog int64 // about the bytes memory keeps of them
+	Lost    int64 // lines for which there was no room in memory, in this life
 }
 
 // Stats counts. What earlier lives left is counted once Sweep has found it.
 func (l *Logs) Stats() Stats {
+	failing, problem := l.mend.state()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Stats{
+		Failing:     failing,
+		Problem:     problem,
+		Backlog:     l.backlog.Load(),
+		Lost:        l.lost.Load(),
 		Hubs:        len(l.hubs),
 		Subscribers: int(l.cursors.Load()),
 		Bytes:       l.bytes.Load(),
@@ -210,7 +244,7 @@ func (l *Logs) Stats() Stats {
 }
 
 // Shutdown ends every cursor with io.EOF, drops lines that still come, and returns once all files are closed and nothing
-// runs any more. It may be repeated.
+// runs any more. What the disk refuses to the last is lost, and reported. It may be repeated.
 func (l *Logs) Shutdown() error {
 	l.mu.Lock()
 	l.down = true
@@ -218,8 +252,14 @@ func (l *Logs) Shutdown() error {
 	l.hubs = make(map[string]*hub)
 	l.mu.Unlock()
 	l.trim.end()
+	l.mend.end()
+	_, problem := l.mend.state()
+	before := l.lost.Load()
 	for _, h := range hubs {
-		h.remove()
+		h.shutDown()
+	}
+	if lost := l.lost.Load(); lost > before || lost > 0 && problem != nil {
+		l.logger.Warn("lines are lost because the logs could not be written", "lines", lost, "error", problem)
 	}
 	return nil
 }
@@ -238,6 +278,13 @@ func (l *Logs) acquire(taskID string) *hub {
 	}
 	h.refs++
 	return h
+}
+
+// hold keeps a hub until it is released once more.
+func (l *Logs) hold(h *hub) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	h.refs++
 }
 
 // release gives a hub back. One that nobody uses, and to which nothing will be added, leaves memory.

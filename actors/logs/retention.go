@@ -3,7 +3,6 @@ package logs
 import (
 	"cmp"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -102,7 +101,7 @@ type usage struct {
 	bytes int64
 }
 
-// trimOnce measures what is on the disk, corrects the account with it, and deletes. So that this is rare, it makes room
+// trimOnce measures what is on the disk, corrects the accounts with it, and deletes. So that this is rare, it makes room
 // for a sixteenth of TotalBytes.
 func (l *Logs) trimOnce() {
 	l.trim.mu.Lock()
@@ -114,30 +113,25 @@ func (l *Logs) trimOnce() {
 		l.logger.Warn("cannot read the log directory", "error", err)
 		return
 	}
-	bytesBefore, segmentsBefore := l.bytes.Load(), l.segments.Load()
-	var bytes, segments int64
 	var terminal, active []usage
 	for _, e := range entries {
 		if l.trim.ended.Load() {
 			return
 		}
-		id := e.Name()
-		if standing != nil && standing(id) == Unknown {
-			l.orphan(id)
+		if !isTask(e) {
 			continue
 		}
-		u := usage{id: id}
-		n := int64(0)
-		u.bytes, n = folderSize(filepath.Join(l.config.Dir, id))
-		bytes, segments = bytes+u.bytes, segments+n
+		id := e.Name()
+		if standing != nil && standing(id) == Unknown && l.orphan(id) {
+			continue
+		}
+		u := usage{id: id, bytes: l.measure(id)}
 		if standing != nil && standing(id) == Terminal || standing == nil && !l.isActive(id) {
 			terminal = append(terminal, u)
 		} else {
 			active = append(active, u)
 		}
 	}
-	l.bytes.Add(bytes - bytesBefore)
-	l.segments.Add(segments - segmentsBefore)
 	if l.bytes.Load() <= l.config.TotalBytes {
 		return
 	}
@@ -159,14 +153,28 @@ func (l *Logs) trimOnce() {
 	}
 }
 
-// orphan deletes the folder of a task that is not known, unless it has come into being meanwhile.
-func (l *Logs) orphan(id string) {
+// measure corrects the accounts of a task, and returns what it has.
+func (l *Logs) measure(id string) int64 {
+	h := l.acquire(id)
+	if h == nil {
+		return 0
+	}
+	defer l.release(h)
+	h.publishing.Lock()
+	defer h.publishing.Unlock()
+	if h.removed {
+		return 0
+	}
+	return h.measure()
+}
+
+// orphan deletes the folder of a task that is not known, unless it has come into being meanwhile. It says whether the
+// folder is gone.
+func (l *Logs) orphan(id string) bool {
 	l.mu.Lock()
 	h := l.hubs[id]
 	l.mu.Unlock()
-	if h == nil {
-		l.deleteFolder(id) // it was not counted
-	}
+	return h == nil && l.removeFolder(id)
 }
 
 func (l *Logs) isActive(id string) bool {
@@ -185,7 +193,9 @@ func (l *Logs) shorten(id string, limit int64) {
 	defer l.release(h)
 	h.publishing.Lock()
 	defer h.publishing.Unlock()
-	h.load()
+	if h.load() != nil || h.removed {
+		return
+	}
 	if limit == 0 {
 		h.drop()
 		return
@@ -193,78 +203,77 @@ func (l *Logs) shorten(id string, limit int64) {
 	h.dropOldest(limit)
 }
 
-// drop deletes all of a log but a note of where it ended. The caller holds publishing.
+// drop deletes all of a log but a note of where it ended, without which its numbers would begin again. Where the disk has
+// no room, there is mostly room for an empty file, and for the note once the rest is gone. The caller holds publishing.
 func (h *hub) drop() {
-	if h.current != nil {
+	if h.current != nil || h.refused {
 		return // it is being written: it was not terminal after all
 	}
 	h.mu.Lock()
-	s := &segment{scanned: true, sealed: true, size: prefaceSize, next: h.next, preface: preface{
-		first: h.next, epoch: h.epoch, attempt: h.attempt, over: h.over,
+	s := &segment{scanned: true, sealed: true, preface: preface{
+		first: h.next, epoch: h.epoch, attempt: h.attempt, started: h.started, over: h.over,
 	}}
-	removed := h.removed || len(h.segments) == 0
+	n := len(h.segments)
+	dropped := n == 0 || h.segments[n-1].first == h.next
 	h.mu.Unlock()
-	if removed {
+	if dropped {
 		return
 	}
-	s.path = filepath.Join(h.dir, segmentName(s.first))
+	note := h.place(s, prefaceSize)
 	file, err := createFile(s.path)
 	if err == nil {
-		_, err = file.Write(s.append(nil))
+		h.dropOldest(0)
+		h.dropAside()
+		if _, err = h.logs.write(file, note); err != nil {
+			s.size, err = 0, errors.Join(err, file.Truncate(0))
+		}
 		err = errors.Join(err, file.Close())
+		h.grow(s.size, min(s.size, 1))
+		h.mu.Lock()
+		h.segments, h.ring = append(h.segments, s), ring{}
+		h.mu.Unlock()
 	}
 	if err != nil {
 		h.logs.logger.Warn("cannot note where a dropped log ended", "task_id", h.id, "error", err)
-	} else {
-		h.logs.bytes.Add(prefaceSize)
-		h.logs.segments.Add(1)
-	}
-	h.dropOldest(0)
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.segments = []*segment{s}
-	h.ring = ring{}
-}
-
-// removeFolder deletes what a task has on the disk.
-func (l *Logs) removeFolder(id string) {
-	bytes, segments := folderSize(filepath.Join(l.config.Dir, id))
-	if l.deleteFolder(id) {
-		l.bytes.Add(-bytes)
-		l.segments.Add(-segments)
 	}
 }
 
-func (l *Logs) deleteFolder(id string) bool {
-	if err := os.RemoveAll(filepath.Join(l.config.Dir, id)); err != nil {
-		l.logger.Warn("cannot delete the log of a task", "task_id", id, "error", err)
-		return false
-	}
-	l.folders.remove(id)
-	return true
-}
-
-// unlink deletes one segment.
-func (l *Logs) unlink(path string, size int64) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		l.logger.Warn("cannot delete a log segment", "path", path, "error", err)
-		return
-	}
-	l.bytes.Add(-size)
-	l.segments.Add(-1)
-}
-
-// folderSize measures the segments of a task.
-func folderSize(dir string) (bytes, segments int64) {
-	paths, err := listSegments(dir)
+// dropAside deletes what was set aside.
+func (h *hub) dropAside() {
+	paths, err := filepath.Glob(filepath.Join(h.dir, "*"+asideSuffix))
 	if err != nil {
-		return 0, 0
+		return // the pattern is good
 	}
 	for _, path := range paths {
-		if info, err := os.Stat(path); err == nil {
-			bytes += info.Size()
-			segments++
+		if info, err := os.Lstat(path); err == nil {
+			h.unlink(path, info.Size(), 0)
 		}
 	}
-	return bytes, segments
+}
+
+// removeFolder deletes what a task has on the disk. What cannot be deleted stays accounted for, and is an orphan to the
+// next Sweep.
+func (l *Logs) removeFolder(id string) bool {
+	l.mu.Lock()
+	h := l.hubs[id]
+	if h == nil { // nobody gets in between
+		h = &hub{logs: l, id: id, dir: filepath.Join(l.config.Dir, id), loaded: true, removed: true}
+		l.hubs[id] = h
+	}
+	l.mu.Unlock()
+	defer l.forget(id, h)
+	h.publishing.Lock()
+	defer h.publishing.Unlock()
+	if !h.removed {
+		h.remove()
+	}
+	if err := os.RemoveAll(h.dir); err != nil {
+		l.logger.Warn("cannot delete the log of a task", "task_id", id, "error", err)
+		h.measure()
+		return false
+	}
+	h.folder = l.folders.add(id)
+	h.grow(-h.folder.bytes, -h.folder.segments)
+	l.folders.remove(id)
+	return true
 }

@@ -1,8 +1,11 @@
 package logs
 
-import "sort"
+import (
+	"slices"
+	"sort"
+)
 
-// ring keeps the last blocks of a hub, in the order of their numbers. Its zero value is empty.
+// ring keeps the last blocks of a hub, in the order of their numbers; those that the disk has refused may have gaps. Its zero value is empty.
 type ring struct {
 	blocks []*block
 	cost   int
@@ -10,8 +13,7 @@ type ring struct {
 
 // push adds a block and drops the oldest ones beyond limit bytes; the new block stays in any case.
 func (r *ring) push(b *block, limit int) {
-	r.blocks = append(r.blocks, b)
-	r.cost += b.cost()
+	r.add(b)
 	drop := 0
 	for r.cost > limit && drop < len(r.blocks)-1 {
 		r.cost -= r.blocks[drop].cost()
@@ -19,6 +21,37 @@ func (r *ring) push(b *block, limit int) {
 		drop++
 	}
 	r.blocks = r.blocks[drop:]
+}
+
+func (r *ring) add(b *block) {
+	r.blocks = append(r.blocks, b)
+	r.cost += b.cost()
+}
+
+// drop takes out one block, if there is one that may go: over says that the ring is too large, so that any block helps,
+// and the oldest go first that are written, which is before the event numbered written; then the oldest lines; then
+// anything. Otherwise only lines that are not written do. The newest block may be exempt.
+func (r *ring) drop(written uint64, over, sparing bool) *block {
+	blocks := r.blocks
+	if sparing && len(blocks) > 0 {
+		blocks = blocks[:len(blocks)-1]
+	}
+	i := slices.IndexFunc(blocks, func(b *block) bool {
+		if b.first < written {
+			return over
+		}
+		return b.kind.lines()
+	})
+	if i < 0 {
+		if !over || len(blocks) == 0 {
+			return nil
+		}
+		i = 0
+	}
+	b := blocks[i]
+	r.blocks = slices.Delete(r.blocks, i, i+1)
+	r.cost -= b.cost()
+	return b
 }
 
 // keep drops all but the last n blocks.

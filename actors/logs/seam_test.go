@@ -35,8 +35,8 @@ type account struct {
 	ended   map[uint32]int
 }
 
-func newAccount(from uint64) *account {
-	return &account{last: from, lines: map[string]uint64{}, started: map[uint32]int{}, ended: map[uint32]int{}}
+func newAccount() *account {
+	return &account{lines: map[string]uint64{}, started: map[uint32]int{}, ended: map[uint32]int{}}
 }
 
 func (a *account) take(e event) error {
@@ -144,7 +144,7 @@ func TestNoGapAndNoRepeatUnderConcurrency(t *testing.T) {
 			if got := h.logs.Stats(); got.Hubs != 0 || got.Subscribers != 0 {
 				t.Errorf("left in memory: %+v", got)
 			}
-			total := newAccount(0)
+			total := newAccount()
 			for _, e := range h.read(query()) {
 				if err := total.take(e); err != nil {
 					t.Fatal(err)
@@ -163,7 +163,7 @@ func TestNoGapAndNoRepeatUnderConcurrency(t *testing.T) {
 // readAll reads a task from its first event to its end, leaving and resuming at random. It returns how many events it
 // was told to have missed.
 func readAll(ctx context.Context, h *house, random *rand.Rand) (uint64, error) {
-	a := newAccount(0)
+	a := newAccount()
 	q := query(follow)
 	for {
 		c, err := h.logs.Open(ctx, taskID, q, h.task)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"os"
 	"path/filepath"
 	"sort"
@@ -16,10 +15,11 @@ import (
 // A segment file is named after the number of its first event and begins with a preface of prefaceSize bytes, all
 // numbers little-endian:
 //
-//	0 magic    8 format    12 flags    16 first    24 epoch    32 attempt    36 zeros    44 CRC-32C of the bytes before
+//	0 magic    8 format    12 flags    16 first    24 epoch    32 attempt    36 started    44 CRC-32C of the bytes before
 //
 // Frames follow. A file is written from beginning to end by one life of the daemon and never touched again, whatever
-// state it is found in.
+// state it is found in. One that is empty, or has nothing but a preface, says that every event before its name's number
+// has been, whether it is kept or not.
 const (
 	prefaceSize   = 48
 	segmentMagic  = "slotdlog"
@@ -40,8 +40,24 @@ type preface struct {
 	first   uint64
 	epoch   uint64
 	attempt uint32 // the last attempt that had begun
+	started int64  // when it began, as far as known
 	over    bool   // it had ended
 	silent  bool
+}
+
+// prefaceBefore is what the first event of a segment implies.
+func prefaceBefore(h *header, epoch uint64) preface {
+	p := preface{first: h.first, epoch: epoch, attempt: h.attempt, started: h.started}
+	switch h.kind {
+	case kindStarted:
+		p.attempt, p.started, p.over = h.attempt-1, 0, h.attempt > 1
+		p.silent = h.first == silentNumber(h.kind, h.attempt)
+	case kindFinished:
+		p.silent = h.first == silentNumber(h.kind, h.attempt)
+	default:
+		p.silent = h.first == silentNumber(kindStarted, h.attempt)+1
+	}
+	return p
 }
 
 func (p *preface) append(b []byte) []byte {
@@ -60,29 +76,44 @@ func (p *preface) append(b []byte) []byte {
 	b = le.AppendUint64(b, p.first)
 	b = le.AppendUint64(b, p.epoch)
 	b = le.AppendUint32(b, p.attempt)
-	b = append(b, make([]byte, 8)...)
+	b = le.AppendUint64(b, uint64(p.started))
 	return le.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
 }
 
-var errPreface = errors.New("not a segment of this format")
+var (
+	errPreface = errors.New("the beginning of the segment is damaged")
+	errFormat  = errors.New("the segment was written by a later version")
+)
 
 func parsePreface(b []byte) (preface, error) {
 	le := binary.LittleEndian
-	if len(b) < prefaceSize || string(b[:8]) != segmentMagic || le.Uint32(b[8:]) != segmentFormat ||
-		le.Uint32(b[44:]) != crc32.Checksum(b[:44], castagnoli) {
+	if len(b) < prefaceSize || string(b[:8]) != segmentMagic || le.Uint32(b[44:]) != crc32.Checksum(b[:44], castagnoli) {
 		return preface{}, errPreface
+	}
+	if le.Uint32(b[8:]) != segmentFormat {
+		return preface{}, errFormat
 	}
 	flags := le.Uint32(b[12:])
 	return preface{
 		first:   le.Uint64(b[16:]),
 		epoch:   le.Uint64(b[24:]),
 		attempt: le.Uint32(b[32:]),
+		started: int64(le.Uint64(b[36:])),
 		over:    flags&flagOver != 0,
 		silent:  flags&flagSilent != 0,
 	}, nil
 }
 
 func segmentName(first uint64) string { return fmt.Sprintf("%020d%s", first, segmentSuffix) }
+
+// segmentNumber is the inverse of segmentName; 0 for any other name.
+func segmentNumber(name string) uint64 {
+	first, err := strconv.ParseUint(strings.TrimSuffix(name, segmentSuffix), 10, 63)
+	if err != nil || name != segmentName(first) {
+		return 0
+	}
+	return first
+}
 
 // segment is one file of a task. What may change is guarded by the mu of its hub.
 type segment struct {
@@ -92,11 +123,16 @@ type segment struct {
 	scanned bool
 	sealed  bool // nothing will be added
 	size    int64
+	extra   int64  // of the file behind size: what is torn or damaged
 	next    uint64 // number after the last event; of a segment that was not scanned yet, the first of the one after it
 	marks   []mark
 	tail    header // of the last frame
 	gone    bool   // the file is not there any more, or cannot be read
+	fault   error  // what is wrong with the file; its readers see a gap
 }
+
+// tells says whether the segment knows the attempts before its end.
+func (s *segment) tells() bool { return len(s.marks) > 0 || s.attempt > 0 }
 
 // mark describes one stretch of a segment.
 type mark struct {
@@ -142,69 +178,6 @@ func (s *segment) piece(i int) piece {
 	return p
 }
 
-// scanFile reads a whole segment and describes it. What is damaged or torn is left out, and left as it is.
-func scanFile(path string) (*segment, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	// A frame never fills the buffer, and a small file ends within it: each round gets on.
-	buf := make([]byte, 0, max(prefaceSize, min(scanBytes, info.Size()+1)))
-	s := &segment{path: path, scanned: true, sealed: true}
-	n, err := io.ReadFull(f, buf[:prefaceSize])
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	if s.preface, err = parsePreface(buf[:n]); err != nil {
-		return nil, err
-	}
-	s.next, s.size = s.first, prefaceSize
-	base := int64(prefaceSize)
-	for {
-		n, err := io.ReadFull(f, buf[len(buf):cap(buf)])
-		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-		if err != nil && !last {
-			return nil, err
-		}
-		buf = buf[:len(buf)+n]
-		done := scan(buf, last, func(at int, h header, payload []byte) {
-			if h.first >= s.next { // anything else was written by nobody we know
-				s.note(base+int64(at), &h, base+int64(at+headerSize+len(payload)))
-			}
-		})
-		if last {
-			return s, nil
-		}
-		base += int64(done)
-		buf = buf[:copy(buf, buf[done:])]
-	}
-}
-
-// readPreface reads only the beginning of a segment.
-func readPreface(path string) (*segment, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	buf := make([]byte, prefaceSize)
-	if _, err := io.ReadFull(f, buf); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	s := &segment{path: path, size: info.Size(), sealed: true}
-	s.preface, err = parsePreface(buf)
-	return s, err
-}
-
 // listSegments returns the paths of a task's segments in the order of their events; none if there is no such folder.
 func listSegments(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
@@ -216,33 +189,9 @@ func listSegments(dir string) ([]string, error) {
 	}
 	var paths []string
 	for _, e := range entries {
-		first, ok := strings.CutSuffix(e.Name(), segmentSuffix)
-		if _, err := strconv.ParseUint(first, 10, 63); ok && err == nil {
+		if segmentNumber(e.Name()) > 0 {
 			paths = append(paths, filepath.Join(dir, e.Name()))
 		}
 	}
 	return paths, nil
-}
-
-// setAside renames a file that is in the way or cannot be read, so that it is kept but not read again.
-func setAside(path string) error { return os.Rename(path, path+asideSuffix) }
-
-// readStretch reads the frames of a segment that begin at an offset and fill buf, checks them, and adds them to blocks.
-// They share the memory of buf.
-func readStretch(path string, epoch uint64, from int64, buf []byte, blocks []*block) ([]*block, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	n, err := f.ReadAt(buf, from)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	scan(buf[:n], true, func(_ int, h header, payload []byte) {
-		if n := len(blocks); n == 0 || h.first >= blocks[n-1].next() {
-			blocks = append(blocks, &block{header: h, epoch: epoch, payload: payload})
-		}
-	})
-	return blocks, nil
 }

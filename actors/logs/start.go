@@ -3,6 +3,7 @@ package logs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -139,7 +140,7 @@ func (h *hub) leave(r *reader) {
 	h.approach(r, false)
 	h.followers--
 	switch {
-	case h.followers > 0 || !h.retry.IsZero():
+	case h.followers > 0 || h.refused:
 	case h.silent:
 		h.ring.keep(silentKept)
 	default:
@@ -152,9 +153,12 @@ func (h *hub) leave(r *reader) {
 // it asked for them.
 func (h *hub) recall(ctx context.Context, task Task, terminal bool) ([]*slotdv1.RunRecord, error) {
 	h.publishing.Lock()
-	h.ready()
+	err := h.ready()
 	known := h.live || !h.silent && !terminal
 	h.publishing.Unlock()
+	if err != nil && !errors.Is(err, errEnded) {
+		return nil, fmt.Errorf("read the log of %s: %w", h.id, err)
+	}
 	if known {
 		return nil, nil
 	}
@@ -183,6 +187,7 @@ func (h *hub) imagine(r *slotdv1.RunRecord) {
 		h.attempt, h.started, h.over = b.attempt, b.started, b.kind == kindFinished
 		if !h.silent {
 			h.ring.push(b, h.logs.config.RingBytes)
+			h.written = h.next // the runs tell of it again
 		}
 	}
 	number := func(k kind) uint64 {
@@ -226,12 +231,6 @@ func (h *hub) last() eventID {
 		return eventID{0, h.next - 1, h.attempt}
 	}
 	return eventID{h.epoch, h.next - 1, h.attempt}
-}
-
-func (h *hub) lastEvent() eventID {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.last()
 }
 
 // resolve returns the number after the event a client names. It is false for an event that never was.

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -87,7 +89,7 @@ func (h *house) open() {
 		h.t.Fatal(err)
 	}
 	l.now = func() time.Time { return time.UnixMilli(h.now.Load()) }
-	l.retryAfter = time.Millisecond
+	l.retryAfter = time.Hour // tests say when, see mend
 	h.life++
 	l.epoch = h.life // tests are faster than the clock
 	h.logs, h.writers = l, make(map[streamOf]*Writer)
@@ -98,6 +100,16 @@ func (h *house) shutdown() {
 	h.hangUp()
 	if err := h.logs.Shutdown(); err != nil {
 		h.t.Error(err)
+	}
+}
+
+// mend tries to write what the disk has refused.
+func (h *house) mend() {
+	h.logs.mend.mu.Lock()
+	hubs := slices.Collect(maps.Keys(h.logs.mend.hubs))
+	h.logs.mend.mu.Unlock()
+	for _, each := range hubs {
+		_ = each.mend() // the test sees what comes of it
 	}
 }
 
