@@ -154,10 +154,10 @@ func (r *ruin) check(events []event) error {
 		if err != nil {
 			return err
 		}
-		if id.epoch >= r.life {
-			continue // of this life
+		if id.epoch >= r.life || e.Event != "chunk" && !r.intact[id.number] {
+			continue // of this life, or made up for in it
 		}
-		if delivered[id.number] || id.number > uint64(len(r.truth)) || !r.intact[id.number] && e.Event == "chunk" {
+		if delivered[id.number] || !r.intact[id.number] {
 			return fmt.Errorf("event %d, %v, %s, out of nothing", i, e, e.ID)
 		}
 		delivered[id.number] = true
