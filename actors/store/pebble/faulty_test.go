@@ -18,7 +18,8 @@ type faulty struct {
 	mu     sync.Mutex
 	r      *rand.Rand
 	plan   *ailment
-	failed int // operations, with the present plan
+	failed int           // operations, with the present plan
+	hold   chan struct{} // not nil: syncs of logs wait until it is closed
 }
 
 // ailment is how a disk fails.
@@ -173,6 +174,29 @@ func (f *faultyFile) ReadAt(p []byte, at int64) (int, error) {
 	return f.File.ReadAt(p, at)
 }
 
-func (f *faultyFile) Sync() error { return f.disk.perform("sync", f.path, f.File.Sync) }
+func (f *faultyFile) Sync() error {
+	f.disk.wait(f.path)
+	return f.disk.perform("sync", f.path, f.File.Sync)
+}
 
-func (f *faultyFile) SyncData() error { return f.disk.perform("sync", f.path, f.File.SyncData) }
+func (f *faultyFile) SyncData() error {
+	f.disk.wait(f.path)
+	return f.disk.perform("sync", f.path, f.File.SyncData)
+}
+
+// stall makes syncs of logs wait until release.
+func (f *faulty) stall() (release func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hold = make(chan struct{})
+	return sync.OnceFunc(func() { close(f.hold) })
+}
+
+func (f *faulty) wait(path string) {
+	f.mu.Lock()
+	hold := f.hold
+	f.mu.Unlock()
+	if hold != nil && strings.HasSuffix(path, ".log") {
+		<-hold
+	}
+}

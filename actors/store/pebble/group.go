@@ -13,6 +13,9 @@ const (
 	groupBytes   = 1 << 20
 )
 
+// batchMemory is what a batch keeps of its memory for another use: a whole group, most of the time.
+var batchMemory = pebble.WithMaxRetainedSizeBytes(2 * groupBytes)
+
 // group is what is applied, and becomes durable, as one.
 type group struct {
 	commits []commit
@@ -173,7 +176,7 @@ func (s *Store) fill(g *group, l *life, e *encoder, limit int) (n int, err error
 		c := &g.commits[n]
 		if c.err == nil && !c.batch.Empty() {
 			if g.batch == nil {
-				g.batch = l.db.NewBatch()
+				g.batch = l.db.NewBatch(batchMemory)
 				e.begin(g.batch, l.db)
 			}
 			if err := e.add(c.batch); err != nil {

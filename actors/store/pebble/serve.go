@@ -107,7 +107,10 @@ func (s *Store) finish() {
 	var last *view
 	s.refuse(store.ErrClosed, func() { s.over, last = true, s.show(nil) })
 	<-last.vacated
-	s.failure = errors.Join(last.close(), s.witness.Close(), s.lock.Close())
+	if err := s.witness.Close(); err != nil {
+		s.log.Warn("witness of the store is behind", "error", err)
+	}
+	s.failure = errors.Join(last.close(), s.lock.Close())
 	s.routines.Wait()
 	s.cache.Unref()
 }

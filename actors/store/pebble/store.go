@@ -1,8 +1,22 @@
 // Package pebble is the durable store of one machine, on an embedded key-value engine with a write-ahead log.
 //
-// Commit only enqueues. One goroutine gathers what is queued into groups and applies them; another waits until each is
-// on the disk and calls the dones, in order. So a group is applied, and can be read, while the one before it is being
-// synced, and a disk that is slow makes groups larger.
+// Commit only enqueues. One goroutine gathers what is queued into groups and applies them; a second waits until each is
+// on the disk, and a third calls the dones, in order. So a group is applied, and can be read, while the one before it is
+// being synced, and a disk that is slow makes groups larger. Each group carries the next number of a commit counter.
+//
+// Open verifies the directory before it changes anything in it, see package verify.
+//
+// When the disk fails, in whatever operation, the engine is not asked to cope: it is fenced off from its files, what it
+// had not made durable is cut off, and what is left tells which groups are durable and which are not. They are answered
+// accordingly, commits are refused and reads are served until the directory has been verified and opened anew. If the
+// disk does not even let the store find out, what was under way stays unanswered until it does, and so does what comes
+// after it, because answers keep their order; Stats tells at once.
+//
+// What is not promised. An engine that was in the middle of a write or that had given up when its disk failed cannot be
+// closed: its tables in memory (up to 32 MB when it was busy), a few goroutines and open files are lost until the
+// process ends. And when a disk takes back what it has lost (a log was cut) but refuses for seconds to confirm that, its
+// word is taken: a batch that was refused could come back if the machine, not the process, dies before the disk has
+// healed.
 package pebble
 
 import (
