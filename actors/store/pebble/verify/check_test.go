@@ -135,6 +135,31 @@ func TestDamageIsToldWithFileAndRemedy(t *testing.T) {
 	}
 }
 
+// Pebble would take the version of the last record before the damage, however many follow.
+func TestAManifestIsReadToItsEnd(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 9)
+	for range 3 {
+		w.write(t, w.some())
+		if err := w.db.Flush(); err != nil { // a record each
+			t.Fatal(err)
+		}
+	}
+	files := w.killed(t)
+	w.close(t)
+	manifests := kinds(files)["manifest"]
+	name := manifests[len(manifests)-1]
+	for _, at := range []int{0, 6, 20, len(files[name]) / 2} {
+		data := slices.Clone(files[name])
+		data[at] ^= 1
+		_, err := verify.Check(files.with(name, data).put(t), storeDir)
+		corrupt, ok := errors.AsType[*verify.CorruptError](err)
+		if !ok || corrupt.Damage[0].File != name || !strings.Contains(corrupt.Damage[0].What, "later records are whole") {
+			t.Errorf("damage at %d of %s: %v", at, name, err)
+		}
+	}
+}
+
 // Without a witness, later groups are what tells damage from a torn end.
 func TestDamageBeforeManyGroupsIsFoundWithoutAWitness(t *testing.T) {
 	t.Parallel()
@@ -194,7 +219,7 @@ func TestCrashesAreNoDamage(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	torn := 0
-	for n := range uint64(20) {
+	for n := uint64(0); n < 20 || torn == 0 && n < 500; n++ {
 		torn += crashSometime(t, seed+n)
 	}
 	if torn == 0 {
