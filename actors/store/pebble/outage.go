@@ -110,13 +110,15 @@ func (s *Store) trouble() error {
 	return s.problem
 }
 
-func (s *Store) troubled(err error) {
+// troubled notes why it still cannot.
+func (s *Store) troubled(fault *FaultError) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.problem != nil && s.problem.Error() != err.Error() {
-		s.log.Warn("store still cannot be written", "error", err)
+	last := s.problem
+	s.problem = fault
+	s.mu.Unlock()
+	if known, ok := errors.AsType[*FaultError](last); !ok || known.Op != fault.Op {
+		s.log.Warn("store still cannot be written", "error", fault)
 	}
-	s.problem = err
 }
 
 // conclude answers all that was under way when the disk failed, and returns what readers saw until then. It tries until
@@ -126,15 +128,15 @@ func (s *Store) conclude(l *life) (last *view) {
 	began := time.Now()
 	for {
 		late := time.Since(began) > s.cfg.pace.certainty
-		v, commits, err := s.ascertain(l.fence.unsynced(), late)
-		if err == nil {
+		v, commits, fault := s.ascertain(l.fence.unsynced(), late)
+		if fault == nil {
 			s.mu.Lock()
 			last = s.show(&view{engine: v})
 			s.mu.Unlock()
 			s.sentence(commits)
 			return last
 		}
-		s.troubled(err)
+		s.troubled(fault)
 		if late && s.closing() {
 			for len(s.flight) > 0 {
 				s.answer(s.flight[0], store.ErrClosed)
@@ -165,7 +167,7 @@ func (s *Store) sentence(commits uint64) {
 }
 
 // ascertain cuts off what no disk has confirmed and opens what remains, for reading.
-func (s *Store) ascertain(logs map[string]int64, lenient bool) (engine, uint64, error) {
+func (s *Store) ascertain(logs map[string]int64, lenient bool) (engine, uint64, *FaultError) {
 	for path, length := range logs {
 		if sure, err := s.disk.cut(path, length); err != nil && (!sure || !lenient) {
 			return engine{}, 0, &FaultError{Dir: s.cfg.Dir, Op: "cut", Path: path, Err: err}
