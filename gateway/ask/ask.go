@@ -57,13 +57,11 @@ func (r *Registry) Submit(ctx context.Context, spec *soltiv1.CreateSpec, key *st
 	if err := prepare(spec); err != nil {
 		return "", err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, submitLimit, errLate)
-	defer cancel()
 	command := &slotdv1.Submit{Spec: spec}
 	if key != nil {
 		command.IdempotencyKey = *key
 	}
-	return submitted(ctx, r.send(command))
+	return submitted(ctx, r.send(command), time.Now().Add(submitLimit))
 }
 
 // Result is what became of one spec of a batch: an id, or the reason why there is none.
@@ -79,8 +77,7 @@ func (r *Registry) SubmitBatch(ctx context.Context, specs []*soltiv1.CreateSpec)
 	if len(specs) == 0 || len(specs) > MaxBatch {
 		return nil, invalid(fmt.Errorf("specs: a batch has 1 to %d specs, this one has %d", MaxBatch, len(specs)))
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, submitLimit, errLate)
-	defer cancel()
+	deadline := time.Now().Add(submitLimit)
 	results := make([]Result, len(specs))
 	replies := make([]*reply, len(specs))
 	for i, spec := range specs {
@@ -90,7 +87,7 @@ func (r *Registry) SubmitBatch(ctx context.Context, specs []*soltiv1.CreateSpec)
 	}
 	for i, reply := range replies {
 		if reply != nil {
-			results[i].TaskID, results[i].Err = submitted(limited, reply)
+			results[i].TaskID, results[i].Err = submitted(ctx, reply, deadline)
 		}
 	}
 	return results, ctx.Err()
@@ -127,9 +124,7 @@ func (r *Registry) PurgeSlot(ctx context.Context, slot string, holder bool) ([]s
 
 // stop sends a command that may take as long as a grace.
 func (r *Registry) stop(ctx context.Context, command proto.Message) (any, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, stopLimit, errLate)
-	defer cancel()
-	return r.send(command).wait(ctx)
+	return r.send(command).wait(ctx, time.Now().Add(stopLimit))
 }
 
 func prepare(spec *soltiv1.CreateSpec) error {
@@ -142,8 +137,8 @@ func prepare(spec *soltiv1.CreateSpec) error {
 	return nil
 }
 
-func submitted(ctx context.Context, r *reply) (string, error) {
-	answer, err := r.wait(ctx)
+func submitted(ctx context.Context, r *reply, deadline time.Time) (string, error) {
+	answer, err := r.wait(ctx, deadline)
 	if err != nil {
 		return "", err
 	}

@@ -2,6 +2,7 @@ package ask
 
 import (
 	"context"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -43,9 +44,12 @@ func (r *Registry) send(command any) *reply {
 	return answer
 }
 
-// wait returns the answer, or an error when it is a refusal, when nobody was there to give one or when ctx is done.
-func (r *reply) wait(ctx context.Context) (any, error) {
+// wait returns the answer, or an error when it is a refusal, when nobody was there to give one, when ctx is done or when
+// the deadline has passed. A timer of its own costs less than a context with a deadline.
+func (r *reply) wait(ctx context.Context, deadline time.Time) (any, error) {
 	defer r.system.ProcessRegistry.Remove(r.pid)
+	late := time.NewTimer(time.Until(deadline))
+	defer late.Stop()
 	select {
 	case answer := <-r.answer:
 		switch answer := answer.(type) {
@@ -57,5 +61,7 @@ func (r *reply) wait(ctx context.Context) (any, error) {
 		return answer, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
+	case <-late.C:
+		return nil, errLate
 	}
 }

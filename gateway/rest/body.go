@@ -19,6 +19,9 @@ import (
 // takesJSON refuses a request whose Content-Type is not application/json.
 func takesJSON(r *http.Request) error {
 	given := r.Header.Get("Content-Type")
+	if given == jsonContent[0] {
+		return nil
+	}
 	if media, _, err := mime.ParseMediaType(given); err == nil && media == "application/json" {
 		return nil
 	}
@@ -35,7 +38,7 @@ func (s *Server) readBody(c *gin.Context) ([]byte, error) {
 	if r.ContentLength > MaxBody && awaitsContinue(r) {
 		return nil, errTooLarge
 	}
-	c.Set(bodyBegunKey, true)
+	beginBody(c)
 	var body bytes.Buffer
 	body.Grow(int(min(max(0, r.ContentLength), pieceBytes)) + bytes.MinRead)
 	if _, err := body.ReadFrom(io.LimitReader(r.Body, MaxBody+1)); err != nil {
@@ -52,7 +55,7 @@ func (s *Server) takeNoBody(c *gin.Context) {
 	if c.Request.ContentLength == 0 {
 		return
 	}
-	c.Set(bodyBegunKey, true)
+	beginBody(c)
 	n, err := io.Copy(io.Discard, io.LimitReader(c.Request.Body, MaxBody+1))
 	switch {
 	case err != nil:
@@ -102,8 +105,14 @@ func (s *Server) discardBody(c *gin.Context, overLimit bool) {
 	}
 }
 
-// bodyBegunKey is set once a body is being read: from then on the client sends it.
+// bodyBegunKey is set once the body of a client that waits to be asked for it is being read: from then on it is sent.
 const bodyBegunKey = "body_begun"
+
+func beginBody(c *gin.Context) {
+	if awaitsContinue(c.Request) {
+		c.Set(bodyBegunKey, true)
+	}
+}
 
 func awaitsContinue(r *http.Request) bool {
 	return strings.EqualFold(r.Header.Get("Expect"), "100-continue")

@@ -16,7 +16,6 @@ import (
 
 const (
 	requestIDHeader = "X-Request-Id"
-	requestIDKey    = "request_id"
 	maxRequestID    = 128
 )
 
@@ -28,11 +27,10 @@ func (s *Server) observe(c *gin.Context) {
 	if !saneRequestID(id) {
 		id = newRequestID()
 	}
-	c.Set(requestIDKey, id)
 	header := c.Writer.Header()
-	header.Set(requestIDHeader, id)
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Cache-Control", "no-cache")
+	header[requestIDHeader] = []string{id}
+	header["X-Content-Type-Options"] = noSniff
+	header["Cache-Control"] = noCache
 	defer s.logAccess(c, start)
 	defer s.recoverPanic(c)
 	s.limitBody(c)
@@ -83,7 +81,13 @@ func knownMethod(method string) string {
 	return "other"
 }
 
-func requestID(c *gin.Context) string { return c.GetString(requestIDKey) }
+// Header values that all answers share; nobody changes them.
+var (
+	noSniff = []string{"nosniff"}
+	noCache = []string{"no-cache"}
+)
+
+func requestID(c *gin.Context) string { return c.Writer.Header().Get(requestIDHeader) }
 
 // newRequestID is for finding a line in a log, not for guarding anything: it need not be hard to guess.
 func newRequestID() string {
