@@ -6,6 +6,7 @@ import (
 	"runtime/metrics"
 	"time"
 
+	"slotd/actors/logs"
 	"slotd/actors/store"
 	slotdv1 "slotd/messages/slotd/v1"
 )
@@ -34,12 +35,9 @@ func (t *Tree) Introspect() *slotdv1.IntrospectResponse {
 		HeapBytes:       heapBytes(),
 		OpenFds:         openFiles(),
 		Store:           storeView(kept),
-		Logs: &slotdv1.LogsView{
-			Hubs: uint64(logged.Hubs), Subscribers: uint64(logged.Subscribers),
-			Bytes: uint64(logged.Bytes), Segments: uint64(logged.Segments),
-		},
-		Latencies: map[string]*slotdv1.LatencyView{"commit": t.ledger.commits.View()},
-		Queues:    t.catalog.Longest(longestQueues),
+		Logs:            logsView(logged),
+		Latencies:       map[string]*slotdv1.LatencyView{"commit": t.ledger.commits.View()},
+		Queues:          t.catalog.Longest(longestQueues),
 	}
 	for status, n := range counts.Tasks {
 		view.Tasks[status.String()] = uint64(n)
@@ -59,6 +57,17 @@ func storeView(s store.Stats) *slotdv1.StoreView {
 	view := &slotdv1.StoreView{
 		Kind: s.Kind, Writable: s.Writable, Commits: s.Commits, Records: s.Records,
 		Bytes: uint64(max(0, s.Bytes)), OldestCommitMs: uint64(max(0, s.Oldest.Milliseconds())),
+	}
+	if s.Problem != nil {
+		view.Problem = s.Problem.Error()
+	}
+	return view
+}
+
+func logsView(s logs.Stats) *slotdv1.LogsView {
+	view := &slotdv1.LogsView{
+		Hubs: uint64(s.Hubs), Subscribers: uint64(s.Subscribers), Bytes: uint64(s.Bytes), Segments: uint64(s.Segments),
+		Failing: uint64(s.Failing), Backlog: uint64(s.Backlog), Lost: uint64(s.Lost),
 	}
 	if s.Problem != nil {
 		view.Problem = s.Problem.Error()

@@ -992,11 +992,19 @@ func (x *StoreView) GetOldestCommitMs() uint64 {
 }
 
 type LogsView struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Hubs          uint64                 `protobuf:"varint,1,opt,name=hubs,proto3" json:"hubs,omitempty"`
-	Subscribers   uint64                 `protobuf:"varint,2,opt,name=subscribers,proto3" json:"subscribers,omitempty"`
-	Bytes         uint64                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
-	Segments      uint64                 `protobuf:"varint,4,opt,name=segments,proto3" json:"segments,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Hubs        uint64                 `protobuf:"varint,1,opt,name=hubs,proto3" json:"hubs,omitempty"`
+	Subscribers uint64                 `protobuf:"varint,2,opt,name=subscribers,proto3" json:"subscribers,omitempty"`
+	Bytes       uint64                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Segments    uint64                 `protobuf:"varint,4,opt,name=segments,proto3" json:"segments,omitempty"`
+	// Tasks whose output the disk refuses.
+	Failing uint64 `protobuf:"varint,5,opt,name=failing,proto3" json:"failing,omitempty"`
+	// What it says.
+	Problem string `protobuf:"bytes,6,opt,name=problem,proto3" json:"problem,omitempty"`
+	// Bytes that are kept in memory until it takes them.
+	Backlog uint64 `protobuf:"varint,7,opt,name=backlog,proto3" json:"backlog,omitempty"`
+	// Lines that found no room there, since the node was started.
+	Lost          uint64 `protobuf:"varint,8,opt,name=lost,proto3" json:"lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1055,6 +1063,34 @@ func (x *LogsView) GetBytes() uint64 {
 func (x *LogsView) GetSegments() uint64 {
 	if x != nil {
 		return x.Segments
+	}
+	return 0
+}
+
+func (x *LogsView) GetFailing() uint64 {
+	if x != nil {
+		return x.Failing
+	}
+	return 0
+}
+
+func (x *LogsView) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *LogsView) GetBacklog() uint64 {
+	if x != nil {
+		return x.Backlog
+	}
+	return 0
+}
+
+func (x *LogsView) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
 	}
 	return 0
 }
@@ -1377,12 +1413,16 @@ const file_slotd_v1_supervisor_proto_rawDesc = "" +
 	"\arecords\x18\x04 \x01(\x04R\arecords\x12\x18\n" +
 	"\aproblem\x18\x05 \x01(\tR\aproblem\x12\x14\n" +
 	"\x05bytes\x18\x06 \x01(\x04R\x05bytes\x12(\n" +
-	"\x10oldest_commit_ms\x18\a \x01(\x04R\x0eoldestCommitMs\"r\n" +
+	"\x10oldest_commit_ms\x18\a \x01(\x04R\x0eoldestCommitMs\"\xd4\x01\n" +
 	"\bLogsView\x12\x12\n" +
 	"\x04hubs\x18\x01 \x01(\x04R\x04hubs\x12 \n" +
 	"\vsubscribers\x18\x02 \x01(\x04R\vsubscribers\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x1a\n" +
-	"\bsegments\x18\x04 \x01(\x04R\bsegments\"\xd5\x01\n" +
+	"\bsegments\x18\x04 \x01(\x04R\bsegments\x12\x18\n" +
+	"\afailing\x18\x05 \x01(\x04R\afailing\x12\x18\n" +
+	"\aproblem\x18\x06 \x01(\tR\aproblem\x12\x18\n" +
+	"\abacklog\x18\a \x01(\x04R\abacklog\x12\x12\n" +
+	"\x04lost\x18\b \x01(\x04R\x04lost\"\xd5\x01\n" +
 	"\n" +
 	"RunnerView\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
