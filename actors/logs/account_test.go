@@ -6,10 +6,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -244,5 +247,34 @@ func TestAGapBeforeWhatIsNotWanted(t *testing.T) {
 	}
 	if got := short(h.read(query(stream(stdout), after(events[2].ID)))); got != "f" {
 		t.Errorf("after the gap: %q", got)
+	}
+}
+
+// A folder that could not be deleted, for want of a descriptor say, is deleted as soon as it can be.
+func TestFolderThatCouldNotBeDeletedIsTriedAgain(t *testing.T) {
+	h := newHouse(t)
+	h.begin(1)
+	h.print(1, stdout, "a line")
+	h.end(1, 0)
+	h.close()
+	h.logs.retryAfter = time.Millisecond
+	var refusals atomic.Int64
+	h.logs.removeAll = func(path string) error {
+		if refusals.Add(1) < 4 {
+			return syscall.EMFILE
+		}
+		return os.RemoveAll(path)
+	}
+	h.logs.Remove(taskID)
+	ctx := deadline(t)
+	for len(segmentFiles(t, h)) > 0 {
+		if ctx.Err() != nil {
+			t.Fatal("the folder is never deleted")
+		}
+		runtime.Gosched()
+	}
+	h.logs.mend.end()
+	if got := h.logs.Stats(); refusals.Load() != 4 || got.Bytes != 0 || got.Segments != 0 {
+		t.Errorf("%d attempts, %+v", refusals.Load(), got)
 	}
 }

@@ -86,6 +86,7 @@ type Logs struct {
 	retryAfter time.Duration
 	now        func() time.Time
 	write      func(*os.File, []byte) (int, error)
+	removeAll  func(path string) error
 
 	cache       *cache
 	descriptors descriptors
@@ -124,6 +125,7 @@ func Open(config Config, logger hclog.Logger) (*Logs, error) {
 		retryAfter:  defaultRetryAfter,
 		now:         time.Now,
 		write:       (*os.File).Write,
+		removeAll:   os.RemoveAll,
 		cache:       newCache(config.CacheBytes),
 		descriptors: descriptors{limit: config.OpenFiles},
 		hubs:        make(map[string]*hub),

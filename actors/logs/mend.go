@@ -7,14 +7,16 @@ import (
 	"time"
 )
 
-// mend writes what hubs have in memory because the disk refused it. Its goroutine runs while there are such hubs.
+// mend writes what hubs have in memory because the disk refused it, and deletes what could not be deleted. Its goroutine
+// runs while there is something to do.
 type mend struct {
 	logs  *Logs
 	group sync.WaitGroup
 	over  chan struct{} // closed by end
 
 	mu      sync.Mutex
-	hubs    map[*hub]struct{} // those that are refused
+	hubs    map[*hub]struct{}   // those that are refused
+	doomed  map[string]struct{} // tasks whose folders have to go
 	running bool
 	ended   bool
 	problem error // of the last refusal
@@ -30,6 +32,22 @@ func (m *mend) admit(h *hub, err error) {
 	if len(m.hubs) == 1 {
 		m.logs.logger.Warn("cannot write logs, memory keeps them for now", "task_id", h.id, "error", err)
 	}
+	m.start()
+}
+
+// doom deletes a task's folder as soon as that can be done. What is left when the daemon ends is an orphan to Sweep.
+func (m *mend) doom(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.doomed == nil {
+		m.doomed = make(map[string]struct{})
+	}
+	m.doomed[id] = struct{}{}
+	m.start()
+}
+
+// start lets the goroutine run. The caller holds mu.
+func (m *mend) start() {
 	if !m.running && !m.ended {
 		m.running = true
 		m.group.Go(m.run)
@@ -46,7 +64,7 @@ func (m *mend) dismiss(h *hub) bool {
 	return left == 0
 }
 
-// run tries every hub each retryAfter until none is left.
+// run tries every hub and every folder each retryAfter until none is left.
 func (m *mend) run() {
 	timer := time.NewTimer(m.logs.retryAfter)
 	defer timer.Stop()
@@ -57,11 +75,15 @@ func (m *mend) run() {
 		case <-timer.C:
 		}
 		m.mu.Lock()
-		hubs := slices.Collect(maps.Keys(m.hubs))
-		m.running = len(hubs) > 0
+		hubs, doomed := slices.Collect(maps.Keys(m.hubs)), m.doomed
+		m.doomed = nil
+		m.running = len(hubs)+len(doomed) > 0
 		m.mu.Unlock()
-		if len(hubs) == 0 {
+		if len(hubs)+len(doomed) == 0 {
 			return
+		}
+		for id := range doomed {
+			m.logs.removeFolder(id) // or is doomed again
 		}
 		for _, h := range hubs {
 			if err := h.mend(); err != nil {

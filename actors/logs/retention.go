@@ -251,8 +251,7 @@ func (h *hub) dropAside() {
 	}
 }
 
-// removeFolder deletes what a task has on the disk. What cannot be deleted stays accounted for, and is an orphan to the
-// next Sweep.
+// removeFolder deletes what a task has on the disk. What cannot be deleted stays accounted for, and is tried again.
 func (l *Logs) removeFolder(id string) bool {
 	l.mu.Lock()
 	h := l.hubs[id]
@@ -267,9 +266,10 @@ func (l *Logs) removeFolder(id string) bool {
 	if !h.removed {
 		h.remove()
 	}
-	if err := os.RemoveAll(h.dir); err != nil {
-		l.logger.Warn("cannot delete the log of a task", "task_id", id, "error", err)
+	if err := l.removeAll(h.dir); err != nil {
+		l.logger.Warn("cannot delete the log of a task, will retry", "task_id", id, "error", err)
 		h.measure()
+		l.mend.doom(id)
 		return false
 	}
 	h.folder = l.folders.add(id)
