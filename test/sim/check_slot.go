@@ -65,7 +65,7 @@ func firstComeFirstServed(b *book, wrong report) {
 }
 
 // endsHaveCauses: a task is canceled because somebody canceled, deleted or purged it; replaced or superseded because a
-// replacement came that was not refused; shut down because the node was stopped and would not repeat it.
+// newer replacement was kept; shut down because the node was stopped and would not repeat it.
 func endsHaveCauses(b *book, wrong report) {
 	for _, s := range b.tasks {
 		end := s.end()
@@ -78,7 +78,7 @@ func endsHaveCauses(b *book, wrong report) {
 				wrong(s.slot, end.at, "%s is canceled, and nobody asked for it", s.id)
 			}
 		case messages.ReasonReplaced, messages.ReasonSuperseded:
-			if !slices.ContainsFunc(b.requests, func(r *request) bool { return r.at < end.at && r.replaces(b, s) }) {
+			if !slices.ContainsFunc(b.tasks, func(other *story) bool { return other.replaces(s, end.at) }) {
 				wrong(s.slot, end.at, "%s is %s, and nothing that was accepted came for it", s.id, reason)
 			}
 			if reason == messages.ReasonSuperseded && len(s.runs) > 0 {
@@ -122,13 +122,10 @@ func (r *request) ends(s *story) bool {
 	}
 }
 
-// replaces: it is a replacement for the task's slot that was not refused.
-func (r *request) replaces(b *book, s *story) bool {
-	if r.verb != submit || r.slot != s.slot || r.refused() || r.nonce == s.nonce() ||
-		r.spec.GetAdmission() != soltiv1.AdmissionStrategy_ADMISSION_STRATEGY_REPLACE {
-		return false
-	}
-	return r.unknown() || b.byID[r.answer.task] != nil
+// replaces: it is a newer replacement for the task's slot, and on the disk by then. What was refused never is.
+func (s *story) replaces(older *story, by int) bool {
+	return s.slot == older.slot && s.id > older.id && len(s.records) > 0 && s.records[0].at <= by &&
+		s.spec.GetAdmission() == soltiv1.AdmissionStrategy_ADMISSION_STRATEGY_REPLACE
 }
 
 var taskID = regexp.MustCompile(`tsk_[0-9A-Z]{26}`)
@@ -169,8 +166,8 @@ func allEnds(b *book, wrong report) {
 		return
 	}
 	f := b.settled
-	if f.running+f.attempts+f.active > 0 {
-		wrong("", never, "%d processes, %d attempts and %d active tasks are left", f.running, f.attempts, f.active)
+	if f.running+f.attempts+f.active+f.slots > 0 {
+		wrong("", never, "%d processes, %d attempts, %d active tasks and %d slots are left", f.running, f.attempts, f.active, f.slots)
 	}
 	kept := map[string]bool{}
 	for _, s := range f.tasks {

@@ -66,7 +66,7 @@ func runsAreTrue(b *book, wrong report) {
 			}
 			switch reason := messages.Reason(r.last.GetReason()); reason {
 			case messages.ReasonCompleted, messages.ReasonNonZeroExit, messages.ReasonSignaled, messages.ReasonOutOfMemory:
-				if !s.endedLike(r) {
+				if !s.endedLike(r) && !b.forgotTheStop(r) {
 					wrong(s.slot, r.finished, "no process of %s/%d ended as its run says: %v", s.id, r.number, r.last)
 				}
 			case messages.ReasonSpawnFailed, messages.ReasonRunnerUnavailable:
@@ -86,6 +86,13 @@ func runsAreTrue(b *book, wrong report) {
 			}
 		}
 	}
+}
+
+// forgotTheStop: an actor failed between the stop it asked for and the record of it, which the disk refused. Nobody is
+// left who knows that the signal was ours.
+func (b *book) forgotTheStop(r *chapter) bool {
+	l := b.life(r.ended)
+	return r.last.GetReason() == string(messages.ReasonSignaled) && l.failed && l.panics > 0
 }
 
 func (s *story) endedLike(r *chapter) bool {
@@ -154,6 +161,9 @@ func counted(before uint32, r *chapter) uint32 {
 // retry; and a task that nobody stopped ends as its last run says.
 func policyDecides(b *book, wrong report) {
 	for _, s := range b.tasks {
+		if s.spec == nil {
+			continue // not accepted, which is another rule's
+		}
 		var failures uint32
 		for i, r := range s.runs {
 			if r.finished == never {
@@ -199,6 +209,9 @@ func (b *book) endFollows(s *story, last *chapter, next verdict, wrong report) {
 // notBeforeItsTime: no attempt begins before backoff or interval are over.
 func notBeforeItsTime(b *book, wrong report) {
 	for _, s := range b.tasks {
+		if s.spec == nil {
+			continue // not accepted, which is another rule's
+		}
 		var failures uint32
 		for i, r := range s.runs {
 			if i > 0 {

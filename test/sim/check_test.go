@@ -309,6 +309,7 @@ func TestCheckRejectsWhatMustNeverBe(t *testing.T) {
 		{"a process left by a stop", "a stop leaves nothing", edit(good, "stop", func(f *stopped) { f.running = 1 })},
 		{"a process left in the end", "all ends in the end", edit(good, "settle", func(f *settled) { f.running = 1 })},
 		{"an attempt left in the end", "all ends in the end", edit(good, "settle", func(f *settled) { f.attempts = 1 })},
+		{"a slot left in memory", "all ends in the end", edit(good, "settle", func(f *settled) { f.slots = 1 })},
 		{"a log without a task", "all ends in the end", edit(good, "settle", func(f *settled) { f.folders = []string{third} })},
 		{"a task out of sight", "all ends in the end", edit(good, "settle", func(f *settled) { f.tasks = f.tasks[1:] })},
 		{"no end at all", "all ends in the end", good.without("settle")},

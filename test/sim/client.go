@@ -85,6 +85,9 @@ func (c *client) spec(request int) *soltiv1.CreateSpec {
 			Jitter: soltiv1.JitterStrategy(1 + d.n(4)),
 		},
 	}
+	if fashion := c.world.plan.fashion; fashion != 0 && !d.one(4) {
+		spec.Admission = fashion
+	}
 	if d.one(2) {
 		spec.MaxRetries = new(uint32(d.n(3)))
 	}

@@ -53,6 +53,7 @@ type (
 	faulted struct{ panics int } // that were injected in this life
 	settled struct {             // all accidents are over and everything had time to end
 		running, attempts, active int // processes; what the executor and the catalog still have
+		slots                     int // whose actor is in memory
 		folders                   []string
 		tasks                     []sight
 	}

@@ -362,7 +362,7 @@ func (l *life) settle() {
 	}
 	l.note(settled{
 		running: w.machine.alive(), attempts: int(view.GetAttemptsRunning() + view.GetAttemptsWaiting()),
-		active: int(view.GetTasksActive()), tasks: tasks, folders: l.folders(),
+		active: int(view.GetTasksActive()), slots: int(view.GetSlotsLive()), tasks: tasks, folders: l.folders(),
 	})
 }
 

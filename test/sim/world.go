@@ -40,8 +40,9 @@ type plan struct {
 	maxRunning int
 	retain     int // tasks; 0 = all
 	idleAfter  time.Duration
-	sync       time.Duration // usual most of one sync
-	fail       int           // one batch in so many fails; 0 = none
+	sync       time.Duration             // usual most of one sync
+	fail       int                       // one batch in so many fails; 0 = none
+	fashion    soltiv1.AdmissionStrategy // what most clients ask for; 0 = anything
 	outages    bool
 	panics     bool
 }
@@ -51,7 +52,7 @@ func newPlan(d *dice) plan {
 		lives: 2 + d.n(3), clients: 2 + d.n(3), slots: 1 + d.n(3), slotQueue: 1 + d.n(4), maxRunning: pick(d, 0, 0, 1, 2),
 		retain: pick(d, 0, 0, 5), idleAfter: pick(d, time.Millisecond, time.Second),
 		sync: pick(d, 100*time.Microsecond, 2*time.Millisecond, 20*time.Millisecond),
-		fail: pick(d, 0, 0, 30, 200), outages: d.one(3), panics: d.one(3),
+		fail: pick(d, 0, 0, 8, 30, 200), fashion: pick(d, 0, 0, soltiv1.AdmissionStrategy(1+d.n(3))), outages: d.one(3), panics: d.one(3),
 	}
 }
 
