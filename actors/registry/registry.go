@@ -88,14 +88,15 @@ func Props(deps *Deps, opts ...actor.PropsOption) *actor.Props {
 type registry struct {
 	deps *Deps
 	*drainage
-	minter  *messages.Minter
-	lanes   map[string]*lane
-	names   map[string]string // slot names by the id of their PID
-	held    []envelope        // commands that came before recovery was through
-	stage   stage
-	pending int                // submissions without an answer
-	resting int                // slots that are through with a drain
-	cancel  context.CancelFunc // of the recovery
+	minter   *messages.Minter
+	lanes    map[string]*lane
+	names    map[string]string // slot names by the id of their PID
+	held     []envelope        // commands that came before recovery was through
+	stage    stage
+	stopping bool
+	pending  int                // submissions without an answer
+	resting  int                // slots that are through with a drain
+	cancel   context.CancelFunc // of the recovery
 }
 
 // stage is where the registry stands with its recovery.
@@ -148,12 +149,15 @@ type (
 
 // Receive implements actor.Actor.
 func (r *registry) Receive(c actor.Context) {
+	if r.stopping { // a failure now would keep the runtime from ending it
+		return
+	}
 	switch msg := c.Message().(type) {
 	case *actor.Started:
 		r.start(c)
 	case *actor.Stopping, *actor.Restarting:
 		r.cancel()
-		r.names = nil // slots that go now have not failed
+		r.names, r.stopping = nil, true // slots that go now have not failed
 	case *recovered:
 		r.recovered(c, msg)
 	case *slotdv1.Submit:
