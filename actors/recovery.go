@@ -36,30 +36,25 @@ func (t *Tree) recover(ctx context.Context) (registry.Recovered, error) {
 	return known, nil
 }
 
-// chunk is how many records the catalog takes over at a time: half as many tasks, with their specs.
-const chunk = 2000
+// chunk is how many entries the catalog takes over at a time.
+const chunk = 1000
 
 // load fills the catalog and tells the logs what they may lack. Nothing has started yet, and nothing does if there is a
 // record that makes no sense: the store is left as it is (invariant 9).
 func (t *Tree) load(ctx context.Context) error {
 	var audit store.Audit
-	batch := new(store.Batch)
+	entries := make([]store.Entry, 0, chunk)
 	var begun []string // and not ended
 	err := t.cfg.Store.Load(ctx, func(e store.Entry) error {
-		switch {
-		case !audit.Entry(e): // look for more
+		if !audit.Entry(e) { // look for more
 			return nil
-		case e.Key != nil:
-			batch.Keys = append(batch.Keys, e.Key)
-		default:
-			batch.Tasks, batch.Specs = append(batch.Tasks, e.Task), append(batch.Specs, e.Spec)
-			if e.Task.GetPhase() != slotdv1.Phase_PHASE_FINISHED && e.Task.GetAttempt() > 0 {
-				begun = append(begun, e.Task.GetId())
-			}
 		}
-		if batch.Len() >= chunk {
-			t.catalog.Apply(batch)
-			batch = new(store.Batch)
+		if e.Task.GetAttempt() > 0 && e.Task.GetPhase() != slotdv1.Phase_PHASE_FINISHED {
+			begun = append(begun, e.Task.GetId())
+		}
+		if entries = append(entries, e); len(entries) == chunk {
+			t.catalog.Fill(entries)
+			entries = entries[:0]
 		}
 		return nil
 	})
@@ -70,7 +65,7 @@ func (t *Tree) load(ctx context.Context) error {
 		return fmt.Errorf("the store has records that make no sense; it is left as it is, "+
 			"run `slotd store check --data DIR` to see them all: %w", err)
 	}
-	t.catalog.Apply(batch)
+	t.catalog.Fill(entries)
 	return t.resumeLogs(ctx, begun)
 }
 

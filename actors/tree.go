@@ -186,6 +186,7 @@ func (t *Tree) registryDeps(options []actor.PropsOption) *registry.Deps {
 		Logger:   t.cfg.Logger,
 		Slot: &slot.Deps{
 			Commit:     t.ledger.Commit,
+			Writable:   t.writable,
 			Record:     t.record,
 			Known:      t.known,
 			Executor:   t.executorPID,
@@ -198,6 +199,7 @@ func (t *Tree) registryDeps(options []actor.PropsOption) *registry.Deps {
 			Logger:     t.cfg.Logger,
 			Task: &task.Deps{
 				Commit:   t.ledger.Commit,
+				Writable: t.writable,
 				Executor: t.executorPID,
 				Options:  options,
 				Wrap:     t.trace,

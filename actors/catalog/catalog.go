@@ -1,11 +1,12 @@
 // Package catalog is the read model: it answers every question about tasks and slots from memory.
 //
 // It decides nothing and writes nothing. It is fed with committed batches only, so whatever it shows is durable.
-// Callers: the ledger of package actors applies batches, recovery fills it the same way, the gateway reads, the registry
+// Callers: recovery fills it, the ledger of package actors applies batches, the gateway reads, the registry
 // counts decisions and asks where a command belongs, retention asks what is old.
 //
 // Ordering: Apply is called by one goroutine at a time, in commit order. A batch becomes visible as a whole. A task
 // record is ignored unless its resource version is greater than the present one's, so a batch may be applied again.
+// Recovery calls Fill before that.
 //
 // Concurrency: every other method is safe from any goroutine and never waits for more than one batch or 1000 entries of
 // another reader. A page that one index answers is of one moment. What has to look at more than that (label selectors,
@@ -66,7 +67,7 @@ const (
 type entry struct {
 	id   string
 	rec  *slotdv1.TaskRecord
-	spec *soltiv1.CreateSpec
+	spec spec
 	lane *lane
 }
 
@@ -92,7 +93,7 @@ func (c *Catalog) Apply(b *store.Batch) {
 	}
 	for _, spec := range b.Specs {
 		if e := c.tasks[spec.GetTaskId()]; e != nil {
-			e.spec = spec.GetSpec()
+			e.spec.keep(spec.GetSpec())
 		}
 	}
 	for _, key := range b.Keys {
@@ -111,13 +112,32 @@ func (c *Catalog) Apply(b *store.Batch) {
 	}
 }
 
+// Fill takes over what a store has loaded, before the first batch that is committed after that. It does not keep
+// entries.
+func (c *Catalog) Fill(entries []store.Entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, loaded := range entries {
+		if loaded.Key != nil {
+			c.keys.put(loaded.Key)
+			continue
+		}
+		e := c.put(loaded.Task)
+		if loaded.Raw != nil {
+			e.spec.keepRaw(loaded.Raw)
+		} else {
+			e.spec.keep(loaded.Spec.GetSpec())
+		}
+	}
+}
+
 // put is the one place where a task changes: before and rec are a transition, and they come by in commit order.
-func (c *Catalog) put(rec *slotdv1.TaskRecord) {
+func (c *Catalog) put(rec *slotdv1.TaskRecord) *entry {
 	e := c.tasks[rec.GetId()]
 	if e == nil {
 		e = c.insert(rec)
 	} else if rec.GetResourceVersion() <= e.rec.GetResourceVersion() {
-		return
+		return e
 	}
 	before := e.rec
 	if before != nil {
@@ -125,6 +145,7 @@ func (c *Catalog) put(rec *slotdv1.TaskRecord) {
 	}
 	e.rec = rec
 	c.file(e, before, rec)
+	return e
 }
 
 func (c *Catalog) insert(rec *slotdv1.TaskRecord) *entry {

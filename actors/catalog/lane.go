@@ -6,7 +6,6 @@ import (
 
 	"slotd/messages"
 	slotdv1 "slotd/messages/slotd/v1"
-	soltiv1 "slotd/messages/solti/v1"
 )
 
 // lane is a slot that has tasks, finished ones included.
@@ -123,7 +122,7 @@ func (c *Catalog) Slot(name string) *slotdv1.SlotView {
 		view.Counters = l.counts.view()
 		if holder != nil {
 			view.Holder = &holder.id
-			view.HolderKind = kindOf(holder.spec)
+			view.HolderKind = holder.kind()
 		}
 		if replacement != nil {
 			view.Replacement = &replacement.id
@@ -242,8 +241,12 @@ func (c *Catalog) Longest(n int) []*slotdv1.QueueDepth {
 	return slices.Clip(depths[:min(n, len(depths))])
 }
 
-// kindOf names the kind of a spec. Embedded tasks have none on the wire.
-func kindOf(spec *soltiv1.CreateSpec) *string {
+// kind names the kind of a task, nil if it cannot be known. Embedded tasks have none on the wire.
+func (e *entry) kind() *string {
+	spec, err := e.spec.get()
+	if err != nil {
+		return nil
+	}
 	kind := cmp.Or(messages.KindName(spec), "embedded")
 	return &kind
 }

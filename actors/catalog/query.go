@@ -12,7 +12,7 @@ import (
 // row is one task as it was at one moment.
 type row struct {
 	rec      *slotdv1.TaskRecord // nil: no such task
-	spec     *soltiv1.CreateSpec
+	spec     *spec
 	position uint32 // in its slot's queue, 1 = next, 0 = not queued
 }
 
@@ -212,5 +212,11 @@ func matches(q messages.Query, e *entry) bool {
 	return (q.Slot == "" || e.lane.name == q.Slot) &&
 		(q.Status == 0 || e.rec.GetStatus() == q.Status) &&
 		(q.Terminal == nil || isTerminal(e.rec) == *q.Terminal) &&
-		q.Selector.Matches(e.spec.GetLabels())
+		(q.Selector.Empty() || selected(q.Selector, e))
+}
+
+// selected says no to a spec that cannot be decoded: nobody knows its labels.
+func selected(by messages.Selector, e *entry) bool {
+	spec, err := e.spec.get()
+	return err == nil && by.Matches(spec.GetLabels())
 }

@@ -26,7 +26,8 @@ func pageOf(rows ...row) []*soltiv1.TaskData {
 }
 
 func (d *data) fill(r row) {
-	d.task.Metadata, d.task.Spec, d.task.Status = &d.meta, r.spec, &d.status
+	spec, undecodable := r.spec.get()
+	d.task.Metadata, d.task.Spec, d.task.Status = &d.meta, spec, &d.status
 
 	d.meta.Id = r.rec.GetId()
 	d.meta.CreatedAt = r.rec.GetCreatedAt()
@@ -51,6 +52,9 @@ func (d *data) fill(r row) {
 	if d.place = r.position; d.place != 0 {
 		d.status.QueuePosition = &d.place
 	}
+	if undecodable != nil { // the answer has room for one error: this one is news
+		d.task.Spec, d.status.Error = unreadable(r.rec), new(undecodable.Error())
+	}
 }
 
 // due is when the next attempt follows the last one, Unix milliseconds; 0 when the task is not between attempts. An
@@ -74,7 +78,7 @@ func due(rec *slotdv1.TaskRecord) int64 {
 }
 
 // rowOf must be called under the catalog's lock.
-func rowOf(e *entry) row { return row{rec: e.rec, spec: e.spec, position: e.position()} }
+func rowOf(e *entry) row { return row{rec: e.rec, spec: &e.spec, position: e.position()} }
 
 // position is the place of a task in its slot's queue, 1 = next; 0 when it is not queued.
 func (e *entry) position() uint32 {

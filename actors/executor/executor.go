@@ -16,6 +16,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -244,8 +245,9 @@ func (e *Executor) run(ctx context.Context, k key, spec *soltiv1.CreateSpec, up 
 	return exit
 }
 
+// unstarted: what a runner says may quote a path of any bytes, and records are UTF-8.
 func unstarted(exit *slotdv1.AttemptExited, err error) {
-	exit.Error = err.Error()
+	exit.Error = strings.ToValidUTF8(err.Error(), "\ufffd")
 	if never, ok := errors.AsType[*runner.SpawnError](err); ok {
 		exit.Kind, exit.ExitCode = slotdv1.ExitKind_EXIT_KIND_SPAWN_FAILED, int32(never.Code)
 		return

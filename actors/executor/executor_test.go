@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -249,6 +250,7 @@ func TestWhyAnAttemptDidNotStart(t *testing.T) {
 	}{
 		"not found":      {&runner.SpawnError{Code: 127, Path: "/nowhere", Err: errors.New("no such file")}, slotdv1.ExitKind_EXIT_KIND_SPAWN_FAILED, 127},
 		"not executable": {fmt.Errorf("start: %w", &runner.SpawnError{Code: 126, Path: "/etc", Err: errors.New("denied")}), slotdv1.ExitKind_EXIT_KIND_SPAWN_FAILED, 126},
+		"any bytes":      {&runner.SpawnError{Code: 127, Path: "/no\xff", Err: errors.New("no such file")}, slotdv1.ExitKind_EXIT_KIND_SPAWN_FAILED, 127},
 		"for the moment": {errors.New("resource temporarily unavailable"), slotdv1.ExitKind_EXIT_KIND_UNAVAILABLE, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -260,7 +262,7 @@ func TestWhyAnAttemptDidNotStart(t *testing.T) {
 					t.Fatalf("got %v", o.told)
 				}
 				end, _ := o.told[0].(*slotdv1.AttemptExited)
-				if end.GetKind() != c.kind || end.GetExitCode() != c.code || end.GetError() != c.err.Error() {
+				if end.GetKind() != c.kind || end.GetExitCode() != c.code || end.GetError() != strings.ToValidUTF8(c.err.Error(), "\ufffd") {
 					t.Errorf("got %v", end)
 				}
 				expect(t, "open writers", s.output.count(0), 0)

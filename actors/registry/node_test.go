@@ -106,15 +106,16 @@ func (n *node) dependencies() *registry.Deps {
 		Strategy: actortest.StopOnPanic,
 		Logger:   logger,
 		Slot: &slot.Deps{
-			Commit: n.commit,
-			Record: n.gate.Record,
+			Commit:   n.commit,
+			Writable: func() error { return nil },
+			Record:   n.gate.Record,
 			Known: func(slot, key string, now time.Time) *slotdv1.KeyRecord {
 				record, _ := n.catalog.Key(slot, key, now.UnixMilli())
 				return record
 			},
 			Executor: n.runs, Strategy: actortest.StopOnPanic, Options: options,
 			QueueLimit: 1000, IdleAfter: time.Second, KeyTTL: time.Hour, Logger: logger,
-			Task: &task.Deps{Commit: n.commit, Executor: n.runs, Options: options, Node: "local", Logger: logger},
+			Task: &task.Deps{Commit: n.commit, Writable: func() error { return nil }, Executor: n.runs, Options: options, Node: "local", Logger: logger},
 		},
 	}
 }

@@ -17,6 +17,7 @@ import (
 // Deps is what every slot actor of a node shares.
 type Deps struct {
 	Commit     func(*store.Batch, func(error))
+	Writable   func() error                                           // says why the store cannot write, or nil; does not block
 	Record     func(id string, done func(*slotdv1.TaskRecord, error)) // reads a task back from the store, without blocking
 	Known      func(slot, key string, now time.Time) *slotdv1.KeyRecord
 	Executor   *actor.PID
@@ -66,7 +67,8 @@ type slotActor struct {
 	idle       *time.Timer
 	generation uint64 // of the idle timer
 	retry      *time.Timer
-	stuck      bool // a transition could not be written, and has not been written since
+	doubt      *time.Timer // when to ask again whether the store can write
+	stuck      bool        // a transition could not be written, and has not been written since
 	stopping   bool
 }
 
@@ -95,6 +97,7 @@ type caller struct {
 type (
 	idled    struct{ generation uint64 }
 	commit   struct{}
+	doubted  struct{}
 	recalled struct {
 		task   string
 		record *slotdv1.TaskRecord
@@ -148,6 +151,9 @@ func (a *slotActor) Receive(c actor.Context) {
 	case *commit:
 		a.retry = nil
 		a.pipeline.Retry()
+	case *doubted:
+		a.doubt = nil
+		a.despair(c)
 	case *idled:
 		a.retire(c, msg)
 		return
@@ -477,7 +483,7 @@ func (a *slotActor) retire(c actor.Context, msg *idled) {
 
 // release leaves no timer behind.
 func (a *slotActor) release() {
-	for _, timer := range []*time.Timer{a.idle, a.retry} {
+	for _, timer := range []*time.Timer{a.idle, a.retry, a.doubt} {
 		if timer != nil {
 			timer.Stop()
 		}

@@ -17,6 +17,9 @@ const (
 	retryUnavailable = 2 * time.Second
 )
 
+// doubtAfter is how long a commit may take before the slot asks whether the store can write at all.
+const doubtAfter = time.Second
+
 // caller numbers whoever waits for the answer to the present message; 0 = nobody does.
 func (a *slotActor) caller(c actor.Context, submit bool) Caller {
 	if c.Sender() == nil && !submit {
@@ -49,16 +52,44 @@ func (a *slotActor) answer(c actor.Context, eff Answer) {
 // as far as it can be, and the caller is told that it is not recorded. Whether a task was accepted is the one thing that
 // only the commit itself can tell.
 func (a *slotActor) await(c actor.Context, effects []Effect) {
+	decided := false
 	for _, eff := range effects {
 		answer, ok := eff.(Answer)
 		who, known := a.callers[answer.Caller]
 		if ok && known && (answer.Reply != Accepted || answer.Decision == messages.Repeated) {
-			who.decided = true
+			who.decided, decided = true, true
 			a.callers[answer.Caller] = who
 		}
 	}
-	if a.stuck || a.lost() {
+	switch {
+	case a.stuck || a.lost():
 		a.giveUp(c)
+	case decided:
+		a.doubtLater(c)
+	}
+}
+
+// doubtLater looks after a while whether those who wait for a commit wait for a store that cannot write. One that fails
+// may know for a while no better than that: then it answers nothing.
+func (a *slotActor) doubtLater(c actor.Context) {
+	if a.doubt == nil {
+		self, root := c.Self(), c.ActorSystem().Root
+		a.doubt = time.AfterFunc(doubtAfter, func() { root.Send(self, &doubted{}) })
+	}
+}
+
+func (a *slotActor) despair(c actor.Context) {
+	waiting := false
+	for _, who := range a.callers {
+		waiting = waiting || who.decided
+	}
+	switch {
+	case !waiting:
+	case a.deps.Writable() != nil:
+		a.stuck = true
+		a.giveUp(c)
+	default:
+		a.doubtLater(c)
 	}
 }
 

@@ -159,3 +159,31 @@ func (l *lane) rests() bool {
 	}
 	return false
 }
+
+// A store that has failed and cannot tell yet what became of the last batches answers nothing; clients are not kept
+// waiting for that.
+func TestCancelIsAnsweredWhileTheStoreSaysNothing(t *testing.T) {
+	inLane(t, func(l *lane) {
+		l.open()
+		l.accepted(l.submit("a", drop))
+		l.accepted(l.submit("b", waits))
+		l.gate.Hold()
+		l.broken.Store(true)
+		holder, queued := l.send(&slotdv1.Cancel{TaskId: "a"}), l.send(&slotdv1.Cancel{TaskId: "b"})
+		began := time.Now()
+		l.rejected(holder, messages.LabelUnavailable)
+		l.rejected(queued, messages.LabelUnavailable)
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("answered after %v", took)
+		}
+		l.saw("start a/1", "stop a/1")
+		l.broken.Store(false)
+		l.gate.Open()
+		l.pass(time.Second)
+		l.stored("a NONE CANCELED Canceled", "b NONE CANCELED Canceled")
+		if ended, ok := actortest.Await(t, l.send(&slotdv1.Cancel{TaskId: "b"})).(*slotdv1.TaskEnded); !ok {
+			t.Errorf("after it has healed: %v", ended)
+		}
+		l.forgotten()
+	})
+}

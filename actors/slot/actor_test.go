@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,6 +43,14 @@ type lane struct {
 	actor    *slotActor // see look
 	pid      *actor.PID
 	execPID  *actor.PID
+	broken   atomic.Bool // the store says that it cannot write
+}
+
+func (l *lane) writable() error {
+	if l.broken.Load() {
+		return errDisk
+	}
+	return nil
 }
 
 // inLane runs body with an idle slot.
@@ -52,11 +61,11 @@ func inLane(t *testing.T, body func(l *lane)) {
 		l.execPID = sys.Root.Spawn(l.executor.Props())
 		registry := sys.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return l.registry }))
 		l.deps = &Deps{
-			Commit: l.gate.Commit, Record: l.gate.Record, Executor: l.execPID, Registry: registry,
+			Commit: l.gate.Commit, Writable: l.writable, Record: l.gate.Record, Executor: l.execPID, Registry: registry,
 			Known:    func(string, string, time.Time) *slotdv1.KeyRecord { return nil },
 			Strategy: actortest.StopOnPanic, QueueLimit: 10, IdleAfter: time.Minute, KeyTTL: time.Hour,
 			Logger: hclog.NewNullLogger(),
-			Task:   &task.Deps{Commit: l.gate.Commit, Executor: l.execPID, Node: "n", Permits: true, Logger: hclog.NewNullLogger()},
+			Task:   &task.Deps{Commit: l.gate.Commit, Writable: l.writable, Executor: l.execPID, Node: "n", Permits: true, Logger: hclog.NewNullLogger()},
 		}
 		defer func() {
 			actortest.Stop(t, sys, l.pid, registry, l.execPID)

@@ -54,7 +54,7 @@ func (a *Audit) Err() error {
 func (a *Audit) Entry(e Entry) bool {
 	switch {
 	case e.Task != nil:
-		a.task(e.Task, e.Spec)
+		a.task(e)
 	case e.Key != nil:
 		a.key(e.Key)
 	default:
@@ -63,23 +63,33 @@ func (a *Audit) Entry(e Entry) bool {
 	return len(a.wrong.Findings) == 0
 }
 
-func (a *Audit) task(rec *slotdv1.TaskRecord, spec *slotdv1.SpecRecord) {
-	id := rec.GetId()
+func (a *Audit) task(e Entry) {
+	rec, id := e.Task, e.Task.GetId()
 	found := func(format string, args ...any) { a.addf("task %q: "+format, append([]any{id}, args...)...) }
 	a.id(rec, found)
 	if err := messages.ValidateSlot(rec.GetSlot()); err != nil {
 		found("%v", err)
 	}
-	switch {
-	case spec.GetSpec() == nil:
+	switch slot, specified, err := e.specSlot(); {
+	case err != nil:
+		found("its spec cannot be decoded: %v", err)
+	case !specified:
 		found("it has no spec")
-	case spec.GetSpec().GetSlot() != rec.GetSlot():
-		found("its record is of slot %q, its spec of slot %q", rec.GetSlot(), spec.GetSpec().GetSlot())
+	case slot != rec.GetSlot():
+		found("its record is of slot %q, its spec of slot %q", rec.GetSlot(), slot)
 	}
 	if _, known := soltiv1.TaskStatus_name[int32(rec.GetStatus())]; !known || rec.GetStatus() == 0 {
 		found("unknown status %d", rec.GetStatus())
 	}
 	a.stand(rec, found)
+}
+
+func (e Entry) specSlot() (slot string, specified bool, err error) {
+	if e.Raw != nil {
+		return e.Raw.Slot()
+	}
+	spec := e.Spec.GetSpec()
+	return spec.GetSlot(), spec != nil, nil
 }
 
 // id: new ids must follow those that are kept, and an id alone says where its task belongs.

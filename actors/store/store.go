@@ -84,7 +84,16 @@ func (b *Batch) Len() int {
 type Entry struct {
 	Task *slotdv1.TaskRecord
 	Spec *slotdv1.SpecRecord
+	Raw  RawSpec // in place of Spec, when the task has ended and the store has its spec encoded; it can be decoded
 	Key  *slotdv1.KeyRecord
+}
+
+// DecodedSpec returns the task's spec, or nil when it has none.
+func (e Entry) DecodedSpec() (*slotdv1.SpecRecord, error) {
+	if e.Raw == nil {
+		return e.Spec, nil
+	}
+	return e.Raw.Decode()
 }
 
 // Stats are counters since the store was opened.

@@ -16,6 +16,7 @@ import (
 // Deps is what every task actor of a node shares.
 type Deps struct {
 	Commit   func(*store.Batch, func(error))
+	Writable func() error // says why the store cannot write, or nil; does not block
 	Executor *actor.PID
 	Node     string
 	Life     uint32                        // of the node: no two lives have the same
@@ -74,6 +75,7 @@ type taskActor struct {
 	pipeline *store.Pipeline[Effect]
 	timer    *time.Timer
 	retry    *time.Timer
+	doubt    *time.Timer // when to ask again whether the store can write
 }
 
 // due is a timer's message.
@@ -82,7 +84,10 @@ type due struct {
 	timer   Timer
 }
 
-type retryCommit struct{}
+type (
+	retryCommit struct{}
+	doubted     struct{}
+)
 
 // Receive implements actor.Actor.
 func (a *taskActor) Receive(c actor.Context) {
@@ -106,6 +111,8 @@ func (a *taskActor) Receive(c actor.Context) {
 		a.settle(c, msg)
 	case *retryCommit:
 		a.commitAgain()
+	case *doubted:
+		a.lament(c)
 	}
 }
 
@@ -163,11 +170,21 @@ func (a *taskActor) perform(c actor.Context, effects []Effect) {
 	a.lament(c)
 }
 
-// lament: the end of the task waits for a store that cannot write. Whoever waits for the task to be dead need not.
+// lament: the end of the task waits for a store that cannot write. Whoever waits for the task to be dead need not. A
+// store that fails may know for a while no better than that: then it answers nothing.
 func (a *taskActor) lament(c actor.Context) {
-	if a.core.State().Phase == Finished && a.pipeline.Blocked() {
-		c.Send(c.Parent(), &slotdv1.TaskDead{TaskId: a.record.GetId()})
+	if a.core.State().Phase != Finished || a.pipeline.Idle() {
+		return
 	}
+	if a.pipeline.Blocked() || a.deps.Writable() != nil {
+		c.Send(c.Parent(), &slotdv1.TaskDead{TaskId: a.record.GetId()})
+		return
+	}
+	if a.doubt != nil {
+		a.doubt.Stop()
+	}
+	self, root := c.Self(), c.ActorSystem().Root
+	a.doubt = time.AfterFunc(RetryCommit, func() { root.Send(self, &doubted{}) })
 }
 
 func (a *taskActor) write(eff Record) *store.Batch {
@@ -256,11 +273,10 @@ func (a *taskActor) finish(c actor.Context, eff Finish) {
 
 // release leaves no timer behind. The attempt, if one runs, goes on: the executor owns it.
 func (a *taskActor) release() {
-	if a.timer != nil {
-		a.timer.Stop()
-	}
-	if a.retry != nil {
-		a.retry.Stop()
+	for _, timer := range []*time.Timer{a.timer, a.retry, a.doubt} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 }
 

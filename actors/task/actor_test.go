@@ -61,7 +61,7 @@ func atHomeFrom(t *testing.T, record *slotdv1.TaskRecord, permits bool, edit fun
 	actortest.Bubble(t, func(t *testing.T, sys *actor.ActorSystem) {
 		h := &home{t: t, sys: sys, gate: actortest.NewGate(), executor: &actortest.Executor{}, slot: &actortest.Inbox{}}
 		h.execPID = sys.Root.Spawn(h.executor.Props())
-		h.deps = &Deps{Commit: h.gate.Commit, Executor: h.execPID, Node: "n", Permits: permits, Logger: hclog.NewNullLogger()}
+		h.deps = &Deps{Commit: h.gate.Commit, Writable: func() error { return nil }, Executor: h.execPID, Node: "n", Permits: permits, Logger: hclog.NewNullLogger()}
 		child := make(chan *actor.PID, 1)
 		pid := sys.Root.Spawn(actor.PropsFromProducer(func() actor.Actor {
 			return &parent{h.slot, Props(h.deps, Holder{Record: record, Spec: spec(edit)}), child}

@@ -148,8 +148,12 @@ func read(t *testing.T, s store.Store) contents {
 			all.Keys = append(all.Keys, e.Key)
 			return nil
 		}
+		spec, err := e.DecodedSpec()
+		if err != nil {
+			return err
+		}
 		runs, err := s.Runs(t.Context(), e.Task.GetId())
-		all.Tasks, all.Specs, all.Runs = append(all.Tasks, e.Task), append(all.Specs, e.Spec), append(all.Runs, runs...)
+		all.Tasks, all.Specs, all.Runs = append(all.Tasks, e.Task), append(all.Specs, spec), append(all.Runs, runs...)
 		return err
 	})
 	if err != nil {

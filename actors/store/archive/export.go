@@ -61,10 +61,8 @@ func (w *writer) entry(ctx context.Context, e store.Entry) (err error) {
 	if l.Task, err = encode(e.Task); err != nil {
 		return fmt.Errorf("task %s: %w", e.Task.GetId(), err)
 	}
-	if e.Spec != nil {
-		if l.Spec, err = encode(e.Spec); err != nil {
-			return fmt.Errorf("spec of task %s: %w", e.Task.GetId(), err)
-		}
+	if l.Spec, err = encodeSpec(e); err != nil {
+		return fmt.Errorf("spec of task %s: %w", e.Task.GetId(), err)
 	}
 	runs, err := w.from.Runs(ctx, e.Task.GetId())
 	if err != nil {
@@ -80,6 +78,15 @@ func (w *writer) entry(ctx context.Context, e store.Entry) (err error) {
 	w.counts.Tasks++
 	w.counts.Runs += uint64(len(runs))
 	return w.line(l)
+}
+
+// encodeSpec returns nothing when the task has no spec.
+func encodeSpec(e store.Entry) (json.RawMessage, error) {
+	spec, err := e.DecodedSpec()
+	if spec == nil || err != nil {
+		return nil, err
+	}
+	return encode(spec)
 }
 
 func (w *writer) line(v any) error {

@@ -65,9 +65,8 @@ func (l *life) write(b *pebble.Batch) (ok bool) {
 	return true
 }
 
-// await is the goroutine that waits until what was applied is durable. It ends as apply does.
-func (l *life) await() {
-	defer close(l.durable)
+// await is the goroutine that waits until what was applied is durable, and answers it. It ends as apply does.
+func (s *Store) await(l *life) {
 	for {
 		var g *group
 		var ok bool
@@ -76,6 +75,7 @@ func (l *life) await() {
 		case <-l.fence.tripped:
 		}
 		if !ok {
+			close(l.drained)
 			return
 		}
 		if g.batch != nil {
@@ -84,9 +84,7 @@ func (l *life) await() {
 				return
 			}
 		}
-		select {
-		case l.durable <- g:
-		case <-l.fence.tripped:
+		if !s.settle(l, g) {
 			return
 		}
 	}

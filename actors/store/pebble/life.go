@@ -29,10 +29,10 @@ const ahead = 16
 type life struct {
 	engine
 	applied chan *group   // in order; closed when no more will come
-	durable chan *group   // in order; closed when no more will come
+	drained chan struct{} // closed when everything has been answered
 	idle    chan struct{} // closed when nobody will write any more
 	commits uint64        // counter of the last group; of the goroutine that applies
-	retired bool          // the store has taken back what it had given; guarded by its lock
+	retired bool          // the store has taken back what it had given; guarded by both of its locks
 }
 
 // engine is a database behind its fence.
@@ -90,7 +90,7 @@ func (s *Store) open(commits uint64) (*life, error) {
 	return &life{
 		engine:  engine{<-opened, f},
 		applied: make(chan *group, ahead),
-		durable: make(chan *group, ahead),
+		drained: make(chan struct{}),
 		idle:    make(chan struct{}),
 		commits: commits,
 	}, nil

@@ -23,19 +23,21 @@ const (
 )
 
 // chunk is a stretch of the store on its way from the disk to the caller: read by one goroutine, decoded by any, and
-// yielded in the order in which it was read.
+// yielded in the order in which it was read. Then it is used again.
 type chunk struct {
-	raw     []byte
-	fields  []field
+	records []record
+	raw     []byte // tasks and keys
+	bytes   int    // all of it
 	entries []store.Entry
 	err     error
-	decoded chan struct{} // closed when entries or err are there
+	decoded chan struct{} // 1: entries or err are there
 }
 
-// field is one record of a chunk; a spec belongs to the task before it.
-type field struct {
+// record is a task or a key of a chunk.
+type record struct {
 	table byte
-	end   int // in raw; it begins where the one before ends
+	end   int           // in raw; it begins where the one before ends
+	spec  store.RawSpec // of a task, nil when it has none
 }
 
 // Load implements store.Store. It streams one moment's state; what is committed meanwhile is not in it.
@@ -54,19 +56,24 @@ func load(ctx context.Context, from pebble.Reader, yield func(store.Entry) error
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	decoders := runtime.GOMAXPROCS(0)
-	ordered := make(chan *chunk, 2*decoders)
-	todo := make(chan *chunk, 2*decoders)
+	underway := 4 * decoders
+	spare, todo, ordered := make(chan *chunk, underway), make(chan *chunk, underway), make(chan *chunk, underway)
+	for range underway {
+		spare <- newChunk()
+	}
 	ended := make(chan error, 1)
 	go func() {
-		err := scan(from, func(c *chunk) error {
-			for _, to := range []chan<- *chunk{ordered, todo} {
-				select {
-				case to <- c:
-				case <-ctx.Done():
-					return context.Cause(ctx)
-				}
+		err := scan(from, func(full *chunk) (*chunk, error) {
+			if full != nil {
+				ordered <- full
+				todo <- full
 			}
-			return nil
+			select {
+			case next := <-spare:
+				return next, nil
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
 		})
 		close(todo)
 		close(ordered)
@@ -76,13 +83,13 @@ func load(ctx context.Context, from pebble.Reader, yield func(store.Entry) error
 	for range decoders {
 		go func() {
 			for c := range todo {
-				c.entries, c.err = c.decode()
-				close(c.decoded)
+				c.err = c.decode()
+				c.decoded <- struct{}{}
 			}
 			done <- struct{}{}
 		}()
 	}
-	err := forward(ctx, ordered, yield)
+	err := forward(ctx, ordered, spare, yield)
 	cancel(err)
 	for range decoders {
 		<-done
@@ -90,8 +97,8 @@ func load(ctx context.Context, from pebble.Reader, yield func(store.Entry) error
 	return cmp.Or(err, <-ended) // the first is the cause of the second
 }
 
-// forward yields what has been decoded, in order.
-func forward(ctx context.Context, chunks <-chan *chunk, yield func(store.Entry) error) error {
+// forward yields what has been decoded, in order, and gives the chunks back.
+func forward(ctx context.Context, chunks <-chan *chunk, spare chan<- *chunk, yield func(store.Entry) error) error {
 	for c := range chunks {
 		select {
 		case <-c.decoded:
@@ -109,12 +116,14 @@ func forward(ctx context.Context, chunks <-chan *chunk, yield func(store.Entry) 
 				return err
 			}
 		}
+		c.reset()
+		spare <- c
 	}
 	return nil
 }
 
-// scan reads tasks with their specs, then keys, and hands them on in chunks.
-func scan(from pebble.Reader, hand func(*chunk) error) (err error) {
+// scan reads tasks with their specs, then keys. It hands on a chunk for the next one to fill; the first for nil.
+func scan(from pebble.Reader, hand func(full *chunk) (*chunk, error)) (err error) {
 	tasks, err := table(from, layout.TaskTable)
 	if err != nil {
 		return err
@@ -131,78 +140,125 @@ func scan(from pebble.Reader, hand func(*chunk) error) (err error) {
 	}
 	defer func() { err = errors.Join(err, keys.Close()) }()
 
-	c := newChunk()
-	next := func() error {
-		full := c
-		c = newChunk()
-		return hand(full)
+	c, err := hand(nil)
+	if err != nil {
+		return err
 	}
 	spec := specs.First()
 	for valid := tasks.First(); valid; valid = tasks.Next() {
-		if c.full() {
-			if err := next(); err != nil {
-				return err
-			}
+		if err := c.add(tasks); err != nil {
+			return err
 		}
 		id := tasks.Key()[1:]
-		c.add(layout.TaskTable, tasks.Value())
 		for spec && bytes.Compare(specs.Key()[1:], id) < 0 {
 			spec = specs.Next()
 		}
 		if spec && bytes.Equal(specs.Key()[1:], id) {
-			c.add(layout.SpecTable, specs.Value())
-		}
-	}
-	for valid := keys.First(); valid; valid = keys.Next() {
-		if c.full() {
-			if err := next(); err != nil {
+			if err := c.specify(specs); err != nil {
 				return err
 			}
 		}
-		c.add(layout.KeyTable, keys.Value())
+		if c, err = handFull(c, hand); err != nil {
+			return err
+		}
+	}
+	for valid := keys.First(); valid; valid = keys.Next() {
+		if err := c.add(keys); err != nil {
+			return err
+		}
+		if c, err = handFull(c, hand); err != nil {
+			return err
+		}
 	}
 	if err := errors.Join(tasks.Error(), specs.Error(), keys.Error()); err != nil {
 		return err
 	}
-	return next()
+	_, err = hand(c)
+	return err
+}
+
+func handFull(c *chunk, hand func(*chunk) (*chunk, error)) (*chunk, error) {
+	if len(c.records) < chunkRecords && c.bytes < chunkBytes {
+		return c, nil
+	}
+	return hand(c)
 }
 
 func table(from pebble.Reader, table byte) (*pebble.Iterator, error) {
 	return from.NewIter(&pebble.IterOptions{LowerBound: []byte{table}, UpperBound: []byte{table + 1}})
 }
 
-func newChunk() *chunk {
-	return &chunk{raw: make([]byte, 0, chunkBytes), fields: make([]field, 0, chunkRecords), decoded: make(chan struct{})}
+func newChunk() *chunk { return &chunk{decoded: make(chan struct{}, 1)} }
+
+// reset makes room, and keeps nothing of what was yielded alive.
+func (c *chunk) reset() {
+	clear(c.records)
+	clear(c.entries)
+	c.records, c.entries, c.raw, c.bytes = c.records[:0], c.entries[:0], c.raw[:0], 0
 }
 
-func (c *chunk) full() bool { return len(c.fields) >= chunkRecords-1 || len(c.raw) >= chunkBytes }
-
-func (c *chunk) add(table byte, value []byte) {
+// add takes over the task or key that an iterator is at.
+func (c *chunk) add(at *pebble.Iterator) error {
+	value, err := at.ValueAndErr()
+	if err != nil {
+		return err
+	}
 	c.raw = append(c.raw, value...)
-	c.fields = append(c.fields, field{table, len(c.raw)})
+	c.records = append(c.records, record{table: at.Key()[0], end: len(c.raw)})
+	c.bytes += len(value)
+	return nil
 }
 
-func (c *chunk) decode() ([]store.Entry, error) {
-	entries := make([]store.Entry, 0, len(c.fields))
+// specify gives the last task its spec. That is a copy of its own: the caller may keep one and drop its neighbours.
+func (c *chunk) specify(at *pebble.Iterator) error {
+	value, err := at.ValueAndErr()
+	if err != nil {
+		return err
+	}
+	spec := make(store.RawSpec, len(value))
+	copy(spec, value)
+	c.records[len(c.records)-1].spec = spec
+	c.bytes += len(value)
+	return nil
+}
+
+func (c *chunk) decode() error {
 	begin := 0
-	for _, f := range c.fields {
-		value := c.raw[begin:f.end]
-		begin = f.end
+	for _, r := range c.records {
+		value := c.raw[begin:r.end]
+		begin = r.end
+		var e store.Entry
 		var rec proto.Message
-		switch f.table {
-		case layout.TaskTable:
-			task := new(slotdv1.TaskRecord)
-			entries, rec = append(entries, store.Entry{Task: task}), task
-		case layout.SpecTable:
-			spec := new(slotdv1.SpecRecord)
-			entries[len(entries)-1].Spec, rec = spec, spec
-		default:
-			key := new(slotdv1.KeyRecord)
-			entries, rec = append(entries, store.Entry{Key: key}), key
+		if r.table == layout.KeyTable {
+			e.Key = new(slotdv1.KeyRecord)
+			rec = e.Key
+		} else {
+			e.Task = new(slotdv1.TaskRecord)
+			rec = e.Task
 		}
 		if err := proto.Unmarshal(value, rec); err != nil {
-			return nil, fmt.Errorf("read a record of table %c: %w", f.table, err)
+			return unreadable(r.table, err)
 		}
+		if r.spec != nil {
+			if err := specify(&e, r.spec); err != nil {
+				return unreadable(layout.SpecTable, err)
+			}
+		}
+		c.entries = append(c.entries, e)
 	}
-	return entries, nil
+	return nil
+}
+
+// specify gives a task its spec, decoded if it is going to be needed.
+func specify(e *store.Entry, spec store.RawSpec) (err error) {
+	if e.Task.GetPhase() == slotdv1.Phase_PHASE_FINISHED {
+		e.Raw = spec
+		return spec.Check()
+	}
+	e.Spec, err = spec.Decode()
+	return err
+}
+
+func unreadable(table byte, err error) error {
+	return fmt.Errorf("read a record of table %c: %w", table, err)
 }

@@ -48,9 +48,7 @@ var usualPace = pace{
 func (s *Store) outage(l *life) *life {
 	fault := l.fence.fault.Load()
 	s.log.Error("store cannot be written", "error", fault)
-	s.mu.Lock()
-	l.retired, s.problem = true, fault
-	s.mu.Unlock()
+	s.retire(l, fault)
 	last := s.conclude(l)
 	if last == nil {
 		return nil
@@ -74,6 +72,15 @@ func (s *Store) outage(l *life) *life {
 		case <-s.wake:
 		}
 	}
+}
+
+// retire takes from a life what it had: from now on its goroutines neither apply nor answer.
+func (s *Store) retire(l *life, fault *FaultError) {
+	s.answering.Lock()
+	defer s.answering.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.retired, s.problem = true, fault
 }
 
 // replace makes the store go on with a new life. The caller holds the lock.

@@ -212,12 +212,15 @@ func (h *history) crash(disk *faulty, dir string, r *rand.Rand) error {
 
 // await waits until something holds, and tells whether it does.
 func await(holds func() bool) bool {
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.After(20 * time.Second)
+	look := time.NewTicker(200 * time.Microsecond)
+	defer look.Stop()
 	for !holds() {
-		if time.Now().After(deadline) {
+		select {
+		case <-look.C:
+		case <-deadline:
 			return false
 		}
-		time.Sleep(200 * time.Microsecond)
 	}
 	return true
 }

@@ -12,40 +12,45 @@ import (
 func (s *Store) begin(l *life) (last *view) {
 	s.problem, s.fence = nil, l.fence
 	go s.apply(l)
-	go l.await()
+	go s.await(l)
 	return s.show(&view{engine: l.engine})
 }
 
-// serve is the goroutine that answers: every done is called by it.
+// serve is the goroutine that sees one life after the other through.
 func (s *Store) serve(l *life) {
 	defer close(s.ended)
-	for l != nil && !s.settle(l) {
+	for l != nil && !s.live(l) {
 		l = s.outage(l)
 	}
 	s.finish()
 }
 
-// settle answers what has become durable, for the length of one life. True: the store is closed and everything has been
-// answered; false: the disk has failed.
-func (s *Store) settle(l *life) bool {
-	for {
-		select {
-		case g, ok := <-l.durable:
-			if !ok {
-				return l.fence.fault.Load() == nil
-			}
-			err := g.err
-			s.answer(g, err)
-			s.recycle(g)
-			if err != nil {
-				s.log.Error("batch refused", "error", err)
-				s.refuse(err, func() { s.refusing = false })
-				s.rouse()
-			}
-		case <-l.fence.tripped:
-			return false
-		}
+// live waits for the end of a life. True: the store is closed and everything has been answered; false: the disk has
+// failed.
+func (s *Store) live(l *life) bool {
+	select {
+	case <-l.drained:
+	case <-l.fence.tripped:
 	}
+	return l.fence.fault.Load() == nil
+}
+
+// settle answers a group that is durable, or refused. False: that is not the business of this life any more.
+func (s *Store) settle(l *life, g *group) bool {
+	s.answering.Lock()
+	defer s.answering.Unlock()
+	if l.retired {
+		return false
+	}
+	err := g.err
+	s.answer(g, err)
+	s.recycle(g)
+	if err != nil {
+		s.log.Error("batch refused", "error", err)
+		s.refuse(err, func() { s.refusing = false })
+		s.rouse()
+	}
+	return true
 }
 
 // answer calls the dones of the oldest group.

@@ -1,8 +1,8 @@
 // Package pebble is the durable store of one machine, on an embedded key-value engine with a write-ahead log.
 //
-// Commit only enqueues. One goroutine gathers what is queued into groups and applies them; a second waits until each is
-// on the disk, and a third calls the dones, in order. So a group is applied, and can be read, while the one before it is
-// being synced, and a disk that is slow makes groups larger. Each group carries the next number of a commit counter.
+// Commit only enqueues. One goroutine gathers what is queued into groups and applies them; another waits until each is
+// on the disk and calls the dones, in order. So a group is applied, and can be read, while the one before it is being
+// synced, and a disk that is slow makes groups larger. Each group carries the next number of a commit counter.
 //
 // Open verifies the directory before it changes anything in it, see package verify.
 //
@@ -67,12 +67,14 @@ type Store struct {
 	cache    *pebble.Cache // outlives the database that is open
 	keep     uint32
 	witness  *verify.Witness
-	acked    uint64         // counter of the last group that was acknowledged; of the goroutine that answers
+	acked    uint64         // counter of the last group that was acknowledged; of whoever answers
 	routines sync.WaitGroup // what outages have started
 
 	wake    chan struct{} // 1: the queue is not empty, or something else has changed
 	ended   chan struct{} // closed when everything has been answered
 	failure error         // of the end; read when ended is closed
+
+	answering sync.Mutex // held by a life while it calls dones; taken before mu
 
 	mu       sync.Mutex // guards what follows
 	queue    []commit   // queue[head:] has not been taken yet

@@ -64,7 +64,11 @@ func (m *model) batch(r *rand.Rand) *store.Batch {
 			m.minted++
 			b.Specs = append(b.Specs, specRecord(id))
 		}
-		b.Tasks = append(b.Tasks, taskRecord(id, m.version))
+		rec := taskRecord(id, m.version)
+		if r.IntN(3) == 0 {
+			rec.Phase = slotdv1.Phase_PHASE_FINISHED
+		}
+		b.Tasks = append(b.Tasks, rec)
 		if r.IntN(2) == 0 {
 			b.Runs = append(b.Runs, runRecord(id, 1+uint32(r.IntN(3*KeptRuns)), int64(m.version)))
 		}

@@ -147,8 +147,8 @@ func loadStreamsInIDOrder(t *testing.T, place Place) {
 	var got []string
 	err := s.Load(context.Background(), func(e store.Entry) error {
 		got = append(got, e.Task.GetId())
-		if e.Spec.GetTaskId() != e.Task.GetId() {
-			t.Errorf("Load yields %s with the spec of %q", e.Task.GetId(), e.Spec.GetTaskId())
+		if spec := must[*slotdv1.SpecRecord](t)(e.DecodedSpec()); spec.GetTaskId() != e.Task.GetId() {
+			t.Errorf("Load yields %s with the spec of %q", e.Task.GetId(), spec.GetTaskId())
 		}
 		return nil
 	})

@@ -142,8 +142,8 @@ func read(t *testing.T, s store.Store) contents {
 		}
 		id := e.Task.GetId()
 		all.Tasks = append(all.Tasks, e.Task)
-		if e.Spec != nil {
-			all.Specs[id] = e.Spec
+		if spec := must[*slotdv1.SpecRecord](t)(e.DecodedSpec()); spec != nil {
+			all.Specs[id] = spec
 		}
 		runs, err := s.Runs(ctx, id)
 		if len(runs) > 0 {
