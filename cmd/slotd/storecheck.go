@@ -102,7 +102,7 @@ func checkStore(ctx context.Context, o *offline) (*storeCheck, error) {
 func notes(report *verify.Report) []string {
 	all := []string{}
 	for _, torn := range report.Torn {
-		all = append(all, fmt.Sprintf("%s was cut off at %d by a crash; %s were never acknowledged", torn.File, torn.Offset, counted(uint64(torn.Bytes), "byte")))
+		all = append(all, fmt.Sprintf("%s was cut off at %d by a crash; %s behind that cannot be read", torn.File, torn.Offset, counted(uint64(torn.Bytes), "byte")))
 	}
 	if report.Witness != verify.WitnessPresent && !report.Empty {
 		all = append(all, fmt.Sprintf("the file %s is %s: that the end of the last log is there cannot be proven", verify.WitnessFile, report.Witness))
