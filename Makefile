@@ -21,7 +21,7 @@ RACE := $(if $(and $(filter 1,$(shell $(GO) env CGO_ENABLED)),$(shell command -v
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint bench demo generate
+.PHONY: help build test soak lint bench demo generate
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -35,6 +35,11 @@ test: ## everything needed to trust a change; what lacks a tool here is skipped 
 	SLOTD_SKIPS="$$skips" $(GO) test $(RACE) -count=1 -timeout=20m ./... || status=$$?; \
 	if [ -s "$$skips" ]; then echo "SKIPPED, because this machine lacks something:" >&2; sort -u "$$skips" | sed 's/^/  /' >&2; fi; \
 	exit $$status
+
+SOAK := 30m
+
+soak: ## kill and restart nodes under load for SOAK=30m, with fresh seeds
+	SLOTD_FAULTS_SOAK=$(SOAK) $(GO) test $(RACE) -count=1 -timeout=0 -run TestNothingIsLostOrDoubled -v ./test/faults
 
 lint: ## golangci-lint with every rule of .golangci.yml
 	$(call tool,golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_LINT))
