@@ -62,8 +62,7 @@ func (t *Tree) load(ctx context.Context) error {
 		return fmt.Errorf("load the store: %w", err)
 	}
 	if err := audit.Err(); err != nil {
-		return fmt.Errorf("the store has records that make no sense; it is left as it is, "+
-			"run `slotd store check --data DIR` to see them all: %w", err)
+		return fmt.Errorf("the store has records that make no sense, and is left as it is: %w", err)
 	}
 	t.catalog.Fill(entries)
 	return t.resumeLogs(ctx, begun)

@@ -69,12 +69,16 @@ func (insistent) HandleFailure(system *actor.ActorSystem, supervisor actor.Super
 type traced struct {
 	actor.Actor
 
-	logger hclog.Logger
+	logger   hclog.Logger
+	stopping bool
 }
 
 // Receive implements actor.Actor.
 func (t *traced) Receive(c actor.Context) {
 	defer t.trace(c)
+	if _, stopping := c.Message().(*actor.Stopping); stopping {
+		t.stopping = true
+	}
 	if failpoint.Enabled {
 		name := fmt.Sprintf("%T/%T", t.Actor, c.Message())
 		failpoint.Hit("actor/" + strings.ReplaceAll(name, "*", ""))
@@ -90,6 +94,9 @@ func (t *traced) trace(c actor.Context) {
 	if cause := recover(); cause != nil {
 		t.logger.Error("actor panicked", "actor", c.Self().GetId(), "message", fmt.Sprintf("%T", c.Message()),
 			"cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
+		if t.stopping { // the runtime would never end it, nor tell its parent; nothing of it is needed any more
+			return
+		}
 		panic(cause)
 	}
 }

@@ -212,7 +212,7 @@ func (t *Tree) registryDeps(options []actor.PropsOption) *registry.Deps {
 	}
 }
 
-func (t *Tree) trace(a actor.Actor) actor.Actor { return &traced{a, t.cfg.Logger} }
+func (t *Tree) trace(a actor.Actor) actor.Actor { return &traced{Actor: a, logger: t.cfg.Logger} }
 
 // Registry takes commands: Submit, Cancel, Delete, PurgeSlot of package slotdv1.
 func (t *Tree) Registry() *actor.PID { return t.registryPID }
@@ -289,7 +289,7 @@ func (t *Tree) writable() error {
 
 // Drain admits nothing more and ends what runs, with no grace longer than the given one. With a store that outlives the
 // process, what waits stays as it is, and what the restart policy repeats goes on in the next life; else everything
-// ends. Drain returns when nothing is left to do, or when ctx ends. It may be called again with a shorter grace while it
+// ends. Drain returns when nothing is left to do, when nothing runs and the store cannot write, or when ctx ends. It may be called again with a shorter grace while it
 // runs; 0 kills at once.
 func (t *Tree) Drain(ctx context.Context, grace time.Duration) error {
 	drained := make(chan struct{}, 1)
@@ -302,14 +302,26 @@ func (t *Tree) Drain(ctx context.Context, grace time.Duration) error {
 	t.system.Root.RequestWithCustomSender(t.registryPID, &slotdv1.Drain{
 		GraceMs: uint64(max(0, grace.Milliseconds())), Keep: t.cfg.Store.Durable(),
 	}, waiter)
-	select {
-	case <-drained:
-		return nil
-	case <-ctx.Done():
-		t.system.Root.Stop(waiter)
-		return ctx.Err()
+	tick := time.NewTicker(unwritten)
+	defer tick.Stop()
+	for {
+		select {
+		case <-drained:
+			return nil
+		case <-ctx.Done():
+			t.system.Root.Stop(waiter)
+			return ctx.Err()
+		case <-tick.C:
+			if err := t.writable(); err != nil && t.executor.Stats().Running == 0 {
+				t.system.Root.Stop(waiter)
+				return fmt.Errorf("nothing runs any more, but its end could not be recorded: %w", err)
+			}
+		}
 	}
 }
+
+// unwritten is how often a drain looks whether it only waits for a store that cannot write.
+const unwritten = 3 * time.Second
 
 // Stop stops the actors, kills what still runs and returns when nothing of the node is left but what its owner gave it.
 // It must be called once. What is under way is cut off: call Drain first.

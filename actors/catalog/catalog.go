@@ -108,7 +108,7 @@ func (c *Catalog) Apply(b *store.Batch) {
 		c.remove(id)
 	}
 	for _, key := range b.Expired {
-		c.keys.remove(key)
+		c.keys.expire(key)
 	}
 }
 

@@ -261,7 +261,7 @@ func TestKeyIsGoodUntilItExpires(t *testing.T) {
 	if _, ok := c.Key("s", "k", 99); !ok {
 		t.Error("the key went with its task")
 	}
-	c.Apply(&store.Batch{Expired: []*slotdv1.KeyRecord{{Slot: "s", Key: "k"}}})
+	c.Apply(&store.Batch{Expired: []*slotdv1.KeyRecord{key}})
 	if got := c.ExpiredKeys(math.MaxInt64, 10); len(got) != 0 {
 		t.Errorf("ExpiredKeys = %v after they were deleted", got)
 	}

@@ -37,6 +37,13 @@ func (k *keyring) put(key *slotdv1.KeyRecord) {
 	k.byExpiry.Set(key)
 }
 
+// expire takes out the key of that name, unless it has been put again since.
+func (k *keyring) expire(key *slotdv1.KeyRecord) {
+	if k.byName[nameOf(key)].GetExpiresAt() <= key.GetExpiresAt() {
+		k.remove(key)
+	}
+}
+
 // remove takes out the key of that name, whatever else it says.
 func (k *keyring) remove(key *slotdv1.KeyRecord) {
 	if old := k.byName[nameOf(key)]; old != nil {

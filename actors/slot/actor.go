@@ -120,13 +120,13 @@ func (a *slotActor) Receive(c actor.Context) {
 		a.submit(c, msg)
 	case *slotdv1.Cancel:
 		a.received++
-		a.step(c, Cancel{Caller: a.caller(c, false), Task: msg.GetTaskId(), Grace: grace(msg.GraceMs)})
+		a.cancel(c, Cancel{Task: msg.GetTaskId(), Grace: grace(msg.GraceMs)})
 	case *slotdv1.Delete:
 		a.received++
-		a.step(c, Cancel{Caller: a.caller(c, false), Task: msg.GetTaskId(), Purge: true})
+		a.cancel(c, Cancel{Task: msg.GetTaskId(), Purge: true})
 	case *slotdv1.PurgeSlot:
 		a.received++
-		a.step(c, Clear{Caller: a.caller(c, false), Holder: msg.GetHolder()})
+		a.clear(c, Clear{Holder: msg.GetHolder()})
 	case *slotdv1.Drain:
 		a.received++
 		a.wake() // an idle slot need not wait any longer
@@ -310,7 +310,7 @@ func (a *slotActor) settle(c actor.Context, done store.Committed) {
 	a.stuck = true
 	a.giveUp(c)
 	if a.retry == nil {
-		a.deps.Logger.Warn("transition not written, will retry", "slot", a.name, "error", done.Err)
+		a.deps.Logger.Debug("transition not written, will retry", "slot", a.name, "error", done.Err)
 		self, root := c.Self(), c.ActorSystem().Root
 		a.retry = time.AfterFunc(task.RetryCommit, func() { root.Send(self, &commit{}) })
 	}

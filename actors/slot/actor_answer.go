@@ -17,6 +17,9 @@ const (
 	retryUnavailable = 2 * time.Second
 )
 
+// unrecorded is what whoever ends something is told when it ends, and the store does not take that yet.
+const unrecorded = "the store cannot write: what was to end is stopped, but that is not recorded yet, and will be when the store writes again; try again later"
+
 // doubtAfter is how long a commit may take before the slot asks whether the store can write at all.
 const doubtAfter = time.Second
 
@@ -44,8 +47,35 @@ func (a *slotActor) answer(c actor.Context, eff Answer) {
 		c.Send(a.deps.Registry, &slotdv1.Decided{Slot: a.name, Decision: string(eff.Decision), Submission: true})
 	}
 	if who.pid != nil {
-		c.Send(who.pid, a.reply(eff))
+		reply := a.reply(eff)
+		if eff.Reply == Unavailable && !who.submit {
+			reply = messages.Reject(messages.LabelUnavailable, unrecorded, retryUnavailable)
+		}
+		c.Send(who.pid, reply)
 	}
+}
+
+// cancel does what is asked for as far as it can be done. While the store cannot write, who asks is told so at once, and
+// the slot does not remember who asked: clients repeat themselves, and nothing bounds how long a disk is full.
+func (a *slotActor) cancel(c actor.Context, ev Cancel) {
+	ev.Caller = a.caller(c, false)
+	if !a.stuck && !a.lost() {
+		a.step(c, ev)
+		return
+	}
+	a.answer(c, Answer{Caller: ev.Caller, Reply: Unavailable})
+	if ev.Caller = 0; a.tenants[ev.Task] != nil {
+		a.step(c, ev)
+	}
+}
+
+func (a *slotActor) clear(c actor.Context, ev Clear) {
+	ev.Caller = a.caller(c, false)
+	if a.stuck || a.lost() {
+		a.answer(c, Answer{Caller: ev.Caller, Reply: Unavailable})
+		ev.Caller = 0
+	}
+	a.step(c, ev)
 }
 
 // await notes whose answer waits for a commit. While the store cannot write nobody has to: what was asked for is done
@@ -141,7 +171,7 @@ func (a *slotActor) reply(eff Answer) proto.Message {
 	case Draining:
 		return messages.Reject(messages.LabelUnavailable, "slotd is stopping and admits nothing; try again after its restart", retryUnavailable)
 	default:
-		return messages.Reject(messages.LabelUnavailable, "the store cannot write, so nothing was admitted or recorded; try again later", retryUnavailable)
+		return messages.Reject(messages.LabelUnavailable, "the store cannot write, so nothing was admitted; try again later", retryUnavailable)
 	}
 }
 

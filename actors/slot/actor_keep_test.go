@@ -187,3 +187,30 @@ func TestCancelIsAnsweredWhileTheStoreSaysNothing(t *testing.T) {
 		l.forgotten()
 	})
 }
+
+// Clients repeat what is refused, for as long as the disk is full.
+func TestRepeatedCancelsAreNotRememberedWhileTheStoreFails(t *testing.T) {
+	inLane(t, func(l *lane) {
+		l.open()
+		l.accepted(l.submit("a", drop))
+		l.accepted(l.submit("b", waits))
+		l.gate.Judge(func(*store.Batch) error { return errDisk })
+		l.rejected(l.send(&slotdv1.Cancel{TaskId: "b"}), messages.LabelUnavailable) // now the slot knows
+		for range 50 {
+			for _, msg := range []any{
+				&slotdv1.Cancel{TaskId: "a"}, &slotdv1.Delete{TaskId: "a"}, &slotdv1.Delete{TaskId: "ended"}, &slotdv1.PurgeSlot{Holder: true},
+			} {
+				l.rejected(l.send(msg), messages.LabelUnavailable)
+			}
+		}
+		l.look(func(a *slotActor) {
+			if n := len(a.callers) + len(a.core.holder.waiters); n > 0 {
+				t.Errorf("%d callers are remembered", n)
+			}
+		})
+		l.gate.Judge(nil)
+		l.pass(time.Second)
+		l.stored("b NONE CANCELED Canceled")
+		l.forgotten()
+	})
+}

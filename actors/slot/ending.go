@@ -53,7 +53,7 @@ func (s *Slot) cancel(ev Cancel) []Effect {
 	switch {
 	case s.holder != nil && s.holder.task == ev.Task:
 		s.holder.purge = s.holder.purge || ev.Purge
-		s.holder.waiters = append(s.holder.waiters, whenGone(ev))
+		s.holder.await(whenGone(ev))
 		return s.retire(messages.ReasonCanceled, ev.Grace)
 	case s.queued[ev.Task] != nil:
 		return s.leave(s.dequeue(ev.Task), ev)
@@ -64,7 +64,7 @@ func (s *Slot) cancel(ev Cancel) []Effect {
 	case s.yielded(ev.Task) != nil:
 		old := s.yielded(ev.Task)
 		old.purge = old.purge || ev.Purge
-		old.waiters = append(old.waiters, whenGone(ev))
+		old.await(whenGone(ev))
 		if e := s.successor(ev.Task); e != nil {
 			return s.withdraw(e)
 		}
@@ -92,7 +92,7 @@ func (s *Slot) retire(cause messages.Reason, grace *time.Duration) []Effect {
 // leave ends a task that waits.
 func (s *Slot) leave(e *entry, ev Cancel) []Effect {
 	e.purge = e.purge || ev.Purge
-	e.waiters = append(e.waiters, whenGone(ev))
+	e.await(whenGone(ev))
 	return s.end(e, messages.ReasonCanceled)
 }
 
@@ -107,7 +107,7 @@ func (s *Slot) clear(ev Clear) []Effect {
 		return append(effects, answer)
 	}
 	answer.Tasks = append(answer.Tasks, s.holder.task)
-	s.holder.waiters = append(s.holder.waiters, answer)
+	s.holder.await(answer)
 	return append(effects, s.retire(messages.ReasonCanceled, nil)...)
 }
 
@@ -211,6 +211,13 @@ func (s *Slot) ended(e *entry) []Effect {
 		effects = append(effects, answer)
 	}
 	return effects
+}
+
+// await keeps an answer until the task has ended. One to nobody is not kept.
+func (e *entry) await(answer Answer) {
+	if answer.Caller != 0 {
+		e.waiters = append(e.waiters, answer)
+	}
 }
 
 func whenGone(ev Cancel) Answer {

@@ -7,7 +7,8 @@ import (
 )
 
 // fold makes one batch that leaves what the batches leave when they are applied in order. Of each task, spec, run and
-// key only the newest put stays; a key that was deleted and then put again stays.
+// key only the newest put stays; a key that was deleted and then put again stays, and one that expires later than what was
+// to be deleted.
 func fold(batches []*Batch) *Batch {
 	var (
 		all     Batch
@@ -38,7 +39,8 @@ func fold(batches []*Batch) *Batch {
 		}
 		for _, key := range b.Expired {
 			all.Expired = put(all.Expired, key, expired, nameOf(key))
-			kept[nameOf(key)] = false
+			i, known := keys[nameOf(key)]
+			kept[nameOf(key)] = known && all.Keys[i].GetExpiresAt() > key.GetExpiresAt()
 		}
 	}
 	all.Expired = slices.DeleteFunc(all.Expired, func(key *slotdv1.KeyRecord) bool { return kept[nameOf(key)] })

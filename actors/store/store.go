@@ -69,7 +69,7 @@ type Batch struct {
 	Runs    []*slotdv1.RunRecord  // put; replaces the run of the same task and attempt
 	Keys    []*slotdv1.KeyRecord  // put; replaces the key of the same slot and name
 	Deletes []string              // task ids: the task, its spec and its runs; keys stay
-	Expired []*slotdv1.KeyRecord  // keys to delete (slot and key)
+	Expired []*slotdv1.KeyRecord  // keys to delete, unless one of that slot and name has been put that expires later
 }
 
 // Empty says that the batch changes nothing.

@@ -76,6 +76,7 @@ type taskActor struct {
 	timer    *time.Timer
 	retry    *time.Timer
 	doubt    *time.Timer // when to ask again whether the store can write
+	held     bool        // the start of the present attempt waits for its record: nothing of it lives
 }
 
 // due is a timer's message.
@@ -149,7 +150,10 @@ func (a *taskActor) perform(c actor.Context, effects []Effect) {
 		switch eff := eff.(type) {
 		case Record:
 			batch = a.write(eff)
-		case Start, Forget, Finish, Park:
+		case Start:
+			a.held = true
+			later = append(later, eff)
+		case Forget, Finish, Park:
 			later = append(later, eff)
 		case Acquire: // may lead to the next record, which must not overtake this one
 			next = append(next, eff)
@@ -173,7 +177,8 @@ func (a *taskActor) perform(c actor.Context, effects []Effect) {
 // lament: the end of the task waits for a store that cannot write. Whoever waits for the task to be dead need not. A
 // store that fails may know for a while no better than that: then it answers nothing.
 func (a *taskActor) lament(c actor.Context) {
-	if a.core.State().Phase != Finished || a.pipeline.Idle() {
+	phase := a.core.State().Phase
+	if phase != Finished && (phase != Stopping || !a.held) || a.pipeline.Idle() {
 		return
 	}
 	if a.pipeline.Blocked() || a.deps.Writable() != nil {
@@ -206,7 +211,7 @@ func (a *taskActor) settle(c actor.Context, done store.Committed) {
 		return
 	}
 	a.lament(c)
-	a.deps.Logger.Warn("transition not written, will retry", "task_id", a.record.GetId(), "error", done.Err)
+	a.deps.Logger.Debug("transition not written, will retry", "task_id", a.record.GetId(), "error", done.Err)
 	self, root := c.Self(), c.ActorSystem().Root
 	a.retry = time.AfterFunc(RetryCommit, func() { root.Send(self, &retryCommit{}) })
 }
@@ -226,6 +231,7 @@ func (a *taskActor) act(c actor.Context, eff Effect) {
 		}
 		c.Request(executor, &slotdv1.Acquire{TaskId: id, Attempt: eff.Attempt})
 	case Start:
+		a.held = false
 		if a.core.State().Phase != Running { // told to end while its record was on the way
 			a.step(c, Exited{Attempt: eff.Attempt})
 			return

@@ -258,3 +258,23 @@ func TestLateWordsChangeNothing(t *testing.T) {
 		}
 	})
 }
+
+// Between attempts, with a store that cannot write, the next attempt's record waits, and with it its start. A cancel finds
+// nothing to kill, and whoever waits for it is told that nothing lives.
+func TestCancelOfAnAttemptThatCannotStartIsTold(t *testing.T) {
+	atHome(t, func(s *soltiv1.CreateSpec) { s.Restart = soltiv1.RestartStrategy_RESTART_STRATEGY_ALWAYS }, func(h *home) {
+		h.end(1, 0)
+		h.gate.Judge(func(*store.Batch) error { return errDisk })
+		h.pass(10 * time.Second)
+		h.send(&slotdv1.StopTask{Cause: string(messages.ReasonCanceled)})
+		h.pass(0)
+		if !slices.ContainsFunc(h.slot.Messages(), func(msg any) bool { _, dead := msg.(*slotdv1.TaskDead); return dead }) {
+			t.Error("nobody is told that nothing lives")
+		}
+		h.gate.Judge(nil)
+		h.pass(time.Second)
+		if got := h.outcome().GetTask(); got.GetReason() != string(messages.ReasonCanceled) {
+			t.Errorf("ended as %v", got)
+		}
+	})
+}

@@ -326,7 +326,7 @@ func TestLogsPutStreamsWhereTheyBelong(t *testing.T) {
 	if code := w.run(t, "logs", idA); code != 0 || w.out.String() != "one\ncut\n" {
 		t.Errorf("exit %d, got %q", code, w.out.String())
 	}
-	want := "bad\nslotd: 42 lines are missing here: they were dropped before they could be read\n" +
+	want := "bad\nslotd: missing here: 42 lines, dropped or damaged before they could be read\n" +
 		"slotd: a line was longer than 65536 bytes and is cut there; later cuts are not told\nslotd: attempt 2\n"
 	if w.talk.String() != want {
 		t.Errorf("said %q", w.talk.String())

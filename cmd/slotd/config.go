@@ -280,7 +280,8 @@ func (a *app) configVerb() *cobra.Command {
 	config := &cobra.Command{
 		Use:   "config",
 		Short: "Show settings",
-		Args:  cobra.NoArgs,
+		Args:  cobra.ArbitraryArgs,
+		RunE:  unknownVerb,
 	}
 	show := &cobra.Command{
 		Use:   "show",

@@ -93,7 +93,8 @@ func (a *app) serve(ctx context.Context, c Config, logger hclog.Logger) (err err
 		select {
 		case err := <-recovered:
 			if err != nil {
-				return fmt.Errorf("recovery: %w", err)
+				return fmt.Errorf("recovery of %s: %w; `slotd store check --data %s` tells all that is wrong, `slotd store export --salvage` saves what is readable",
+					c.Node.DataDir, err, c.Node.DataDir)
 			}
 			recovered = nil
 			if _, err := fmt.Fprintln(a.stdout, n.Addresses().ready(c.Node.DataDir)); err != nil {
@@ -147,8 +148,11 @@ func (a *app) drain(ctx context.Context, n node, grace time.Duration, signals <-
 					err = other // one that came through has seen to all
 				}
 			}
-			if err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
 				return fmt.Errorf("attempts that do not end: %w", err)
+			}
+			if err != nil {
+				return err
 			}
 			logger.Info("stopped")
 			return nil

@@ -53,7 +53,7 @@ func (s *sink) event(prefix string, e *soltiv1.OutputEventProto) error {
 		}
 	case *soltiv1.OutputEventProto_Lagged:
 		s.flush()
-		s.app.say("%s%d lines are missing here: they were dropped before they could be read", prefix, kind.Lagged.GetSkipped())
+		s.app.say("%smissing here: %s, dropped or damaged before they could be read", prefix, counted(kind.Lagged.GetSkipped(), "line"))
 	}
 	return s.failed
 }

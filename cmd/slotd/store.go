@@ -17,10 +17,19 @@ func (a *app) storeVerb() *cobra.Command {
 		Short: "Check, export or import the store of a daemon that is not running",
 		Long: "Check, export or import the store in a data directory. No daemon may use the directory meanwhile;\n" +
 			"check and export change nothing in the store.",
-		Args: cobra.NoArgs,
+		Args: cobra.ArbitraryArgs,
+		RunE: unknownVerb,
 	}
 	cmd.AddCommand(a.storeCheckVerb(), a.storeExportVerb(), a.storeImportVerb())
 	return cmd
+}
+
+// unknownVerb is what a verb does that has only further verbs: without one it shows them.
+func unknownVerb(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("unknown command %q for %q; see `%s --help`", args[0], cmd.CommandPath(), cmd.CommandPath())
+	}
+	return cmd.Help()
 }
 
 // dataFlags adds what tells the data directory, as `slotd serve` would see it.

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -121,16 +123,41 @@ const (
 const storeDir = "store"
 
 func openStore(cfg NodeConfig, logger hclog.Logger) (store.Store, error) {
+	dir := filepath.Join(cfg.DataDir, storeDir)
 	if cfg.Store == storeMemory {
+		if _, err := os.Stat(dir); err == nil { // its logs would be taken for nobody's
+			return nil, fmt.Errorf("data directory %s holds tasks in %s, which a store in memory does not know, and whose output it would delete; tell another one with --data", cfg.DataDir, dir)
+		}
 		return memory.New(memory.Config{}), nil
 	}
+	if err := setLogsAside(cfg.DataDir, dir, logger); err != nil {
+		return nil, err
+	}
 	state, err := pebble.Open(pebble.Config{
-		Dir: filepath.Join(cfg.DataDir, storeDir), Version: buildVersion().GetVersion(), Logger: logger,
+		Dir: dir, Version: buildVersion().GetVersion(), Logger: logger,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return state, nil
+}
+
+// setLogsAside moves output out of the way that a store about to be made knows nothing of: somebody may yet bring back
+// the store that does.
+func setLogsAside(data, storeDir string, logger hclog.Logger) error {
+	if kept, err := os.ReadDir(storeDir); err == nil && len(kept) > 0 {
+		return nil
+	}
+	output := filepath.Join(data, "logs")
+	if found, err := os.ReadDir(output); err != nil || len(found) == 0 {
+		return nil //nolint:nilerr // nothing is there that could be lost
+	}
+	aside := fmt.Sprintf("%s.%d", output, time.Now().UnixMilli())
+	if err := os.Rename(output, aside); err != nil {
+		return fmt.Errorf("set aside the output of tasks that a new store does not know: %w", err)
+	}
+	logger.Warn("the store is new, so output that was there is set aside; delete it if no store belongs to it", "path", aside)
+	return nil
 }
 
 // open makes the servers.

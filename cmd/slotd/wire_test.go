@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -122,5 +123,50 @@ func TestANodeAnswersOnEveryListener(t *testing.T) {
 	}
 	if err := n.Stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A store that does not know the tasks of a data directory must not cost them their output.
+func TestStrangeStoreLeavesOutputAlone(t *testing.T) {
+	cfg, err := defaultNodeConfig(func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.DataDir = t.TempDir()
+	output := filepath.Join(cfg.DataDir, "logs", "tsk_01J00000000000000000000000", "1.seg")
+	if err := os.MkdirAll(filepath.Dir(output), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(output, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := openStore(cfg, hclog.NewNullLogger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kept.Close(); err != nil {
+		t.Error(err)
+	}
+	aside, err := filepath.Glob(filepath.Join(cfg.DataDir, "logs.*", "tsk_*", "1.seg"))
+	if err != nil || len(aside) != 1 {
+		t.Errorf("a new store: set aside are %v, %v", aside, err)
+	}
+	if err := os.Rename(filepath.Dir(filepath.Dir(aside[0])), filepath.Join(cfg.DataDir, "logs")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if kept, err = openStore(cfg, hclog.NewNullLogger()); err != nil {
+			t.Fatal(err)
+		}
+		if err := kept.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(output); err != nil {
+		t.Errorf("the same store again: %v", err)
+	}
+	cfg.Store = storeMemory
+	if kept, err := openStore(cfg, hclog.NewNullLogger()); err == nil {
+		t.Errorf("a store in memory: %v, want a refusal", kept)
 	}
 }

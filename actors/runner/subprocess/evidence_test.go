@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -408,5 +409,30 @@ func TestHalfMadeHomesAreCleared(t *testing.T) {
 				t.Fatal("what is not ours was removed")
 			}
 		})
+	}
+}
+
+// The pid of a daemon that lives no more may be the number of a thread by now.
+func TestDaemonWhosePidIsAThreadIsDead(t *testing.T) {
+	self, err := selfIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	numbers, stop := make(chan int), make(chan struct{})
+	defer close(stop)
+	for range 2 { // one of them may be the first thread, whose number is the pid
+		go func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			numbers <- unix.Gettid()
+			<-stop
+		}()
+	}
+	for range 2 {
+		old := self
+		old.pid, old.start = <-numbers, 1
+		if old.pid != self.pid && !old.dead(self) {
+			t.Errorf("thread %d counts as a daemon that lives", old.pid)
+		}
 	}
 }

@@ -84,9 +84,10 @@ func (i identity) dead(self identity) bool {
 	}
 	fd, err := unix.PidfdOpen(i.pid, 0)
 	if err != nil {
-		return errors.Is(err, unix.ESRCH)
+		// ENOENT, before Linux 6.15 EINVAL: the number is that of another process's thread by now.
+		return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL)
 	}
 	defer closeFD(fd)
 	s, err := readStat(i.pid)
-	return err == nil && (s.start != i.start || s.dead())
+	return vanished(err) || err == nil && (s.start != i.start || s.dead())
 }

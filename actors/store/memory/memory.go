@@ -165,7 +165,9 @@ func (s *Store) remove(b *store.Batch) {
 		delete(s.tasks, id)
 	}
 	for _, key := range b.Expired {
-		delete(s.keys, nameOf(key))
+		if s.keys[nameOf(key)].GetExpiresAt() <= key.GetExpiresAt() {
+			delete(s.keys, nameOf(key))
+		}
 	}
 }
 

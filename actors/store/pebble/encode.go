@@ -3,6 +3,7 @@ package pebble
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -20,13 +21,15 @@ type encoder struct {
 	from pebble.Reader // what was applied before
 	key  []byte
 	runs []*slotdv1.RunRecord // put into this batch of the engine
+	keys []*slotdv1.KeyRecord // the same
 	iter *pebble.Iterator     // of from, while something is deleted
 }
 
 // begin aims at an empty batch.
 func (e *encoder) begin(to *pebble.Batch, from pebble.Reader) {
 	clear(e.runs)
-	e.to, e.from, e.runs = to, from, e.runs[:0]
+	clear(e.keys)
+	e.to, e.from, e.runs, e.keys = to, from, e.runs[:0], e.keys[:0]
 }
 
 // end releases what begin and add took.
@@ -60,6 +63,7 @@ func (e *encoder) add(b *store.Batch) error {
 		if err := e.put(appendIdempotencyKey(e.key[:0], key.GetSlot(), key.GetKey()), key); err != nil {
 			return fmt.Errorf("idempotency key of slot %s: %w", key.GetSlot(), err)
 		}
+		e.keys = append(e.keys, key)
 	}
 	for _, id := range b.Deletes {
 		if err := e.remove(id); err != nil {
@@ -67,7 +71,7 @@ func (e *encoder) add(b *store.Batch) error {
 		}
 	}
 	for _, key := range b.Expired {
-		if err := e.delete(appendIdempotencyKey(e.key[:0], key.GetSlot(), key.GetKey())); err != nil {
+		if err := e.expire(key); err != nil {
 			return fmt.Errorf("delete an idempotency key of slot %s: %w", key.GetSlot(), err)
 		}
 	}
@@ -139,6 +143,25 @@ func (e *encoder) remove(id string) error {
 		}
 	}
 	return e.iter.Error()
+}
+
+// expire deletes a key, unless one of its name that expires later has been put, into this batch or before.
+func (e *encoder) expire(key *slotdv1.KeyRecord) error {
+	e.key = appendIdempotencyKey(e.key[:0], key.GetSlot(), key.GetKey())
+	var present slotdv1.KeyRecord
+	err := get(e.from, e.key, func(value []byte) error { return proto.Unmarshal(value, &present) })
+	if err != nil && !errors.Is(err, pebble.ErrNotFound) {
+		return err
+	}
+	for _, put := range e.keys {
+		if put.GetSlot() == key.GetSlot() && put.GetKey() == key.GetKey() {
+			present.ExpiresAt = put.GetExpiresAt()
+		}
+	}
+	if present.GetExpiresAt() > key.GetExpiresAt() {
+		return nil
+	}
+	return e.delete(e.key)
 }
 
 func (e *encoder) delete(key []byte) error {

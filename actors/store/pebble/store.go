@@ -150,6 +150,9 @@ func (s *Store) start() (*life, error) {
 	for _, torn := range report.Torn {
 		s.log.Warn("the end of a log was cut off by a crash and is discarded", "file", torn.File, "offset", torn.Offset, "bytes", torn.Bytes)
 	}
+	if report.Witness != verify.WitnessPresent && !report.Empty {
+		s.log.Warn("nothing tells which commits were acknowledged, so a lost end of the last log would go unnoticed", "file", verify.WitnessFile, "state", report.Witness)
+	}
 	s.acked = report.Commits
 	l, err := s.open(s.acked)
 	if err != nil {

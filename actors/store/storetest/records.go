@@ -55,7 +55,7 @@ func deletesComeLast(t *testing.T, place Place) {
 	b := wholeTask("tsk_1")
 	b.Keys = []*slotdv1.KeyRecord{keyRecord("slot", "key", 5)}
 	b.Deletes = []string{"tsk_1"}
-	b.Expired = []*slotdv1.KeyRecord{{Slot: "slot", Key: "key"}}
+	b.Expired = b.Keys
 	commit(t, s, b)
 	s = reopen(t, place, s)
 	if got := read(t, s); len(got.Tasks)+len(got.Keys) != 0 {
@@ -127,10 +127,21 @@ func keysAreScopedToTheSlot(t *testing.T, place Place) {
 		keyRecord("a", "key", 1), keyRecord("ab", "key", 2), keyRecord("a", "bkey", 3), keyRecord("a", odd, 4),
 	}})
 	commit(t, s, &store.Batch{Keys: []*slotdv1.KeyRecord{keyRecord("ab", "key", 5)}})
-	commit(t, s, &store.Batch{Expired: []*slotdv1.KeyRecord{{Slot: "a", Key: "key"}, {Slot: "nobody", Key: "knows"}}})
+	commit(t, s, &store.Batch{Expired: []*slotdv1.KeyRecord{keyRecord("a", "key", 1), {Slot: "nobody", Key: "knows"}}})
+	// What has been put again is not what has expired, in whatever batch that was.
+	commit(t, s, &store.Batch{Expired: []*slotdv1.KeyRecord{keyRecord("a", odd, 3)}})
+	again := keyRecord("again", "key", 7)
+	both := make(chan error, 2)
+	s.Commit(&store.Batch{Keys: []*slotdv1.KeyRecord{again}}, func(err error) { both <- err })
+	s.Commit(&store.Batch{Expired: []*slotdv1.KeyRecord{keyRecord("again", "key", 6)}}, func(err error) { both <- err })
+	for range cap(both) {
+		if err := <-both; err != nil {
+			t.Fatal(err)
+		}
+	}
 	s = reopen(t, place, s)
 	equal(t, "Keys", read(t, s).Keys, map[string]*slotdv1.KeyRecord{
-		"ab/key": keyRecord("ab", "key", 5), "a/bkey": keyRecord("a", "bkey", 3), "a/" + odd: keyRecord("a", odd, 4),
+		"again/key": again, "ab/key": keyRecord("ab", "key", 5), "a/bkey": keyRecord("a", "bkey", 3), "a/" + odd: keyRecord("a", odd, 4),
 	})
 }
 
