@@ -27,7 +27,6 @@ func TestAFullDiskRefusesAndHeals(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, must(t, racedSlotd), seed)
 	w.history.Excuse(string(messages.ReasonRunnerUnavailable)) // a script needs a file
-	w.history.ShortLogs()
 	mountTmpfs(t, w.data(), 48<<20)
 	l := w.start(plan{calm: true})
 	l.await(t)

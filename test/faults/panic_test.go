@@ -41,6 +41,11 @@ func TestAPanicInAnyHandlerHarmsNoAttempt(t *testing.T) {
 					arms = append(arms, fmt.Sprintf("%s=panic@%d", name, 1+i+2*j))
 				}
 			}
+			if actor == "executor.Executor" { // only a task that is made again attaches
+				for n := range 8 {
+					arms = append(arms, fmt.Sprintf("actor/task.taskActor/slotdv1.AttemptStarted=panic@%d", 2+5*n))
+				}
+			}
 			w := newWorld(t, must(t, plainSlotd), seed, "--max-running", "5")
 			l := w.start(plan{calm: true, points: arms})
 			l.await(t)

@@ -161,7 +161,7 @@ func (w *world) tidy() {
 func (w *world) check() {
 	w.t.Helper()
 	out, err := exec.CommandContext(context.Background(), w.binary, "store", "check", "--data", w.data()).CombinedOutput()
-	if err != nil && !strings.Contains(string(out), "unknown command") {
+	if err != nil {
 		w.history.Report("", "store check: %v\n%s", err, strings.TrimSpace(string(out)))
 	}
 }

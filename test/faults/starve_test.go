@@ -70,7 +70,6 @@ func TestNoDescriptorsHeal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, must(t, racedSlotd), seed)
 	w.history.Excuse(string(messages.ReasonRunnerUnavailable))
-	w.history.ShortLogs()
 	l := w.start(plan{calm: true})
 	l.await(t)
 	load := w.load(4, 2)

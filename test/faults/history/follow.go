@@ -35,24 +35,12 @@ func (f *Follower) Event(e *soltiv1.OutputEventProto) {
 		}
 		f.open = 0
 	case *soltiv1.OutputEventProto_Chunk:
-		if what := lineProblem(f.task, f.open, f.printed, kind.Chunk); what != "" && !f.history.mayBeShort() {
+		if what := lineProblem(f.task, f.open, f.printed, kind.Chunk); what != "" {
 			f.history.Report(f.task, "a reader got %s", what)
 			return
 		}
 		f.history.Followed(f.task, f.open, kind.Chunk.GetStream(), kind.Chunk.GetSeq()+1)
 	case *soltiv1.OutputEventProto_Lagged:
-		f.lagged(kind.Lagged.GetSkipped())
+		f.history.Report(f.task, "a reader is told that %d lines are gone", kind.Lagged.GetSkipped())
 	}
-}
-
-func (f *Follower) lagged(lines uint64) {
-	if !f.history.mayBeShort() {
-		f.history.Report(f.task, "a reader is told that %d lines are gone", lines)
-	}
-}
-
-func (h *History) mayBeShort() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.shortLogs
 }

@@ -39,7 +39,6 @@ type History struct {
 	stopped     map[int]bool // lives that were told to stop
 	excused     map[string]bool
 	forgetful   bool
-	shortLogs   bool
 }
 
 // Look is a moment in the history.
@@ -123,13 +122,6 @@ func (h *History) Forgetful() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.forgetful = true
-}
-
-// ShortLogs says that what processes write while no file can be written may be missing from the logs.
-func (h *History) ShortLogs() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.shortLogs = true
 }
 
 // Look is now.

@@ -21,7 +21,7 @@ func (h *History) Logged(data *soltiv1.TaskData, runs []*soltiv1.TaskRunInfo, ev
 	defer h.mu.Unlock()
 	id := data.GetMetadata().GetId()
 	t := h.tasks[id]
-	if t == nil || h.shortLogs {
+	if t == nil {
 		return
 	}
 	printed, problems := LogProblems(id, runs, events)
