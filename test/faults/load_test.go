@@ -115,9 +115,10 @@ func (l *life) patience() (time.Duration, error) {
 	return requestLimit, context.DeadlineExceeded
 }
 
-// mayRefuse says whether the daemon has a reason to refuse a request that is in order.
+// mayRefuse says whether the daemon has a reason to refuse a request that is in order. Where it can open nothing, it can
+// read nothing either.
 func (l *life) mayRefuse(refused *client.Error) bool {
-	return l.plan.panics() || l.unwell.Load() && refused.Label == messages.LabelUnavailable
+	return l.plan.panics() || l.unwell.Load() && (refused.Label == messages.LabelUnavailable || refused.Label == messages.LabelInternal)
 }
 
 var errPanics = errors.New("actors panic in this life")

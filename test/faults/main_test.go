@@ -9,6 +9,8 @@
 // What happens is random and follows from a seed, but for the timing of the machine. A failure prints the seed and the
 // story of the task concerned; -seed repeats the plans and the load. SLOTD_FAULTS_SOAK=30m goes on with fresh seeds.
 //
+// Not here: steps of the clock. It is the machine's, and belongs to whoever else runs on it; package sim moves its own.
+//
 // Reading order: plan_test.go, life_test.go, world_test.go, load_test.go, kill_test.go, then any file; each holds one
 // kind of fault.
 package faults

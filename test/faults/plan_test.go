@@ -23,6 +23,7 @@ var points = []point{
 	{"fork/before", 20},       // the attempt is recorded, and has no process
 	{"fork/after", 20},        // it has one, and nobody knows
 	{"attempt/exited", 20},    // the process is reaped, and nobody knows
+	{"log/written", 80},       // lines are in the file, and no reader knows
 	{"retention/deleted", 10}, // a task was dropped, and more is to go
 }
 

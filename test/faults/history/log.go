@@ -21,7 +21,7 @@ func (h *History) Logged(data *soltiv1.TaskData, runs []*soltiv1.TaskRunInfo, ev
 	defer h.mu.Unlock()
 	id := data.GetMetadata().GetId()
 	t := h.tasks[id]
-	if t == nil {
+	if t == nil || h.vanishing(t) && len(events) == 0 {
 		return
 	}
 	printed, problems := LogProblems(id, runs, events)

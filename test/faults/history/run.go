@@ -20,6 +20,9 @@ func (h *History) Ran(look Look, data *soltiv1.TaskData, runs []*soltiv1.TaskRun
 	if t == nil {
 		return // nobody has submitted it, which was said when it was seen
 	}
+	if h.vanishing(t) && len(runs) == 0 {
+		return
+	}
 	for _, what := range RunProblems(data, runs) {
 		h.report(id, t.slot, "%s; the task is %s, its runs are %s", what, short(data), runList(runs))
 	}

@@ -74,6 +74,9 @@ func (h *History) demanded(t *task, look Look) bool {
 	return t.answered != 0 && t.answered <= look && !t.deleting
 }
 
+// vanishing says whether a task may be gone any moment: what belongs to it then goes a little before the task itself.
+func (h *History) vanishing(t *task) bool { return t.deleting || h.forgetful }
+
 func (h *History) saw(look Look, data *soltiv1.TaskData) {
 	id := data.GetMetadata().GetId()
 	s := h.submissions[data.GetSpec().GetLabels()[Label]]
