@@ -15,7 +15,7 @@ var handlers = map[string][]string{
 		"task.due", "store.Committed",
 	},
 	"slot.slotActor": {
-		"actor.Started", "slotdv1.Submit", "slotdv1.Cancel", "slotdv1.Delete", "slotdv1.PurgeSlot", "slotdv1.TaskFinished",
+		"actor.Started", "slotdv1.Submit", "slotdv1.Cancel", "slotdv1.Delete", "slotdv1.PurgeSlot", "slotdv1.TaskFinished", "actor.Terminated",
 	},
 	"registry.registry": {
 		"slotdv1.Submit", "slotdv1.Cancel", "slotdv1.Delete", "slotdv1.PurgeSlot", "slotdv1.Decided",
