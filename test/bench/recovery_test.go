@@ -33,15 +33,13 @@ func TestAFilledStoreIsWhatANodeLeaves(t *testing.T) {
 		audit.Entry(e)
 		slots[e.Task.GetSlot()] = true
 		phases[e.Task.GetPhase()]++
-		finished := int64(0)
-		if e.Task.GetPhase() == slotdv1.Phase_PHASE_FINISHED {
-			finished = e.Task.GetUpdatedAt()
-		}
+		ended := e.Task.GetPhase() == slotdv1.Phase_PHASE_FINISHED
 		attempts, err := kept.Runs(t.Context(), e.Task.GetId())
 		if err != nil {
 			return err
 		}
-		if len(attempts) != 1 || attempts[0].GetFinishedAt() != finished || attempts[0].GetStartedAt() < e.Task.GetCreatedAt() {
+		if len(attempts) != 1 || attempts[0].GetStartedAt() < e.Task.GetCreatedAt() ||
+			(attempts[0].GetFinishedAt() != 0) != ended || attempts[0].GetFinishedAt() > e.Task.GetUpdatedAt() {
 			t.Errorf("runs of %v: %v", e.Task, attempts)
 		}
 		return nil
