@@ -21,7 +21,9 @@ func (a *app) serveVerb() *cobra.Command {
 			"Every flag is also a variable SLOTD_* and a key of the YAML file that --config names; a flag wins over\n" +
 			"a variable, a variable over the file. `slotd config show` tells what holds and why.\n\n" +
 			"SIGTERM stops gracefully: nothing new is admitted, running attempts get their grace, and the log tells\n" +
-			"what is waited for. A second one kills at once. A hang-up (SIGHUP) stops nothing.",
+			"what is waited for. A second one kills at once. A hang-up (SIGHUP) stops nothing.\n\n" +
+			"With --store pebble, queued tasks stay queued, and what its restart policy repeats goes on after the next\n" +
+			"start, also after a crash; attempts that ran then end as NodeLost. One process uses a data directory at a time.",
 		Args: cobra.NoArgs,
 	}
 	configFlags(cmd.Flags(), settings(a.getenv))
