@@ -246,3 +246,33 @@ func TestAFollowerOfADeletedTaskGetsItsEnd(t *testing.T) {
 		t.Errorf("after the deletion: %q", got)
 	}
 }
+
+// A reader learns of a run from its record, and its hub too, before the run is told to the log: whoever waits there
+// already gets its events nevertheless.
+func TestARunThatAReaderKnowsFirst(t *testing.T) {
+	h := newHouse(t)
+	c := h.cursor(query(follow))
+	defer c.Close()
+	wantNothing(t, c)
+	run := &slotdv1.RunRecord{TaskId: taskID, Attempt: 1, StartedAt: 1000}
+	h.task.mu.Lock()
+	h.task.runs = append(h.task.runs, run)
+	h.task.mu.Unlock()
+	late := h.cursor(query(follow))
+	defer late.Close()
+	for _, c := range []*Cursor{c, late} {
+		want(t, c, "start 1")
+	}
+	h.logs.Record(run)
+	h.print(1, stdout, "a")
+	h.end(1, 0)
+	h.close()
+	for _, c := range []*Cursor{c, late} {
+		if got := short(drain(t, c)); got != "a, finish 1" {
+			t.Errorf("got %q", got)
+		}
+	}
+	if got := short(h.read(query())); got != "start 1, a, finish 1" {
+		t.Errorf("replay: %q", got)
+	}
+}

@@ -179,16 +179,15 @@ func (h *hub) recall(ctx context.Context, task Task, terminal bool) ([]*slotdv1.
 	return runs, nil
 }
 
-// imagine moves the hub past the events of a run that are not in its files. Of a silent task they are not kept, for the
-// runs tell of them; otherwise the ring has them. The caller holds both locks.
+// imagine moves the hub past the events of a run that are not in its files. Other readers may wait for them already, and
+// find them in the ring. The caller holds both locks.
 func (h *hub) imagine(r *slotdv1.RunRecord) {
 	put := func(b *block) {
 		h.next, h.base = b.next(), b.next()
 		h.attempt, h.started, h.over = b.attempt, b.started, b.kind == kindFinished
-		if !h.silent {
-			h.ring.push(b, h.logs.config.RingBytes)
-			h.written = h.next // the runs tell of it again
-		}
+		h.ring.push(b, h.logs.config.RingBytes)
+		h.written = h.next // the runs tell of it again
+		h.notify()
 	}
 	number := func(k kind) uint64 {
 		if h.silent {
