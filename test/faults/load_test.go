@@ -246,6 +246,14 @@ func (v *visitor) delete(l *life) {
 	})
 }
 
+// stubborn submits a task that takes the place of the one before it and does not obey: each must be killed.
+func (v *visitor) stubborn(l *life) {
+	label := v.load.label()
+	s := spec("stubborn", label, v.world.command(role{run: 20 * time.Second, deaf: true}))
+	s.Admission, s.StopGraceMs = replace, new(uint64(50))
+	v.send(l, v.world.history.Submitting(s, ""))
+}
+
 func (v *visitor) purge(l *life) {
 	slot := fmt.Sprintf("s%d", v.rand.IntN(v.world.slots))
 	v.world.history.Purging(slot)

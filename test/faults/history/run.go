@@ -27,7 +27,7 @@ func (h *History) Ran(look Look, data *soltiv1.TaskData, runs []*soltiv1.TaskRun
 		h.report(id, t.slot, "%s; the task is %s, its runs are %s", what, short(data), runList(runs))
 	}
 	for _, run := range runs {
-		h.ran(t, run)
+		h.ran(look, t, run)
 	}
 	last := uint32(0)
 	if len(runs) > 0 {
@@ -41,9 +41,9 @@ func (h *History) Ran(look Look, data *soltiv1.TaskData, runs []*soltiv1.TaskRun
 }
 
 // ran holds a run against the marks of its processes and against what was shown before.
-func (h *History) ran(t *task, run *soltiv1.TaskRunInfo) {
+func (h *History) ran(look Look, t *task, run *soltiv1.TaskRunInfo) {
 	if run.FinishedAt == nil {
-		if before := t.runs[run.GetAttempt()]; before != nil {
+		if before := t.runs[run.GetAttempt()]; before != nil && t.ended[run.GetAttempt()] <= look {
 			h.report(t.id, t.slot, "run %d was finished (%s), and is not", run.GetAttempt(), runText(before))
 		}
 		return
@@ -54,8 +54,8 @@ func (h *History) ran(t *task, run *soltiv1.TaskRunInfo) {
 		}
 		return
 	}
-	t.runs[run.GetAttempt()] = run
 	h.note(t.id, t.slot, "run %s", runText(run))
+	t.runs[run.GetAttempt()], t.ended[run.GetAttempt()] = run, h.clock
 	if why := h.legitimate(t, run.GetReason()); why != "" {
 		h.report(t.id, t.slot, "run %s, but %s", runText(run), why)
 	}

@@ -125,3 +125,20 @@ func wantText(t *testing.T, problems []string, want string) {
 		t.Errorf("want the problem %q, found %q", want, problems)
 	}
 }
+
+// Two readers may be answered in another order than they have asked in.
+func TestAnAnswerMayBeOlderThanTheLast(t *testing.T) {
+	h, data := admitted(t)
+	data = later(data, 2, func(s *soltiv1.TaskStatusInfo) { s.Phase, s.Attempt = soltiv1.TaskStatus_TASK_STATUS_RUNNING, 1 })
+	open := &soltiv1.TaskRunInfo{Attempt: 1, StartedAt: 1000}
+	closed := run(1, messages.ReasonNodeLost, 1000)
+	look := h.Look()
+	h.Ran(look, data, []*soltiv1.TaskRunInfo{closed})
+	before := len(h.Problems())
+	h.Ran(look, data, []*soltiv1.TaskRunInfo{open})
+	if got := len(h.Problems()); got != before {
+		t.Errorf("an older answer: %v", h.Problems()[before:])
+	}
+	h.Ran(h.Look(), data, []*soltiv1.TaskRunInfo{open})
+	wantProblem(t, h, "was finished")
+}

@@ -109,7 +109,10 @@ func (h *History) known(s *Submission, id string) *task {
 	s.id = id
 	t := h.tasks[id]
 	if t == nil {
-		t = &task{id: id, slot: s.Spec.GetSlot(), submission: s, due: make(map[uint32]int64), runs: make(map[uint32]*soltiv1.TaskRunInfo)}
+		t = &task{
+			id: id, slot: s.Spec.GetSlot(), submission: s, due: make(map[uint32]int64),
+			runs: make(map[uint32]*soltiv1.TaskRunInfo), ended: make(map[uint32]Look),
+		}
 		h.tasks[id] = t
 	}
 	if t.submission != s {

@@ -21,6 +21,7 @@ type task struct {
 	last     *soltiv1.TaskData               // the newest
 	due      map[uint32]int64                // by attempt: when the next one is due, Unix milliseconds
 	runs     map[uint32]*soltiv1.TaskRunInfo // those that have finished
+	ended    map[uint32]Look                 // when that became known
 }
 
 // version is one that was known from that moment on.
