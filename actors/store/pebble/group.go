@@ -24,8 +24,9 @@ type group struct {
 	err     error         // the only commit cannot be written at all
 }
 
-// apply is the goroutine that gathers what is queued into groups and applies them, one ahead of the other, for the
-// length of one life. It ends when the store is closed and nothing is queued, or when the disk has failed, unless the
+// apply is the goroutine that gathers what is queued into groups and applies them, for the length of one life. It is one
+// group ahead of what is being synced, which keeps the disk busy; more would make the groups smaller, and each costs the
+// same sync. It ends when the store is closed and nothing is queued, or when the disk has failed, unless the
 // engine has got it and does not give it back.
 func (s *Store) apply(l *life) {
 	defer close(l.idle)

@@ -21,14 +21,11 @@ const (
 // engineFormat is the first in which a log tells damage from a write that was cut off.
 const engineFormat = pebble.FormatWALSyncChunks
 
-// ahead is how many groups may be applied before the oldest of them is durable.
-const ahead = 16
-
 // life is one database from when it was opened until it failed or the store was closed. A store has one after the
 // other: what an engine holds in memory is not to be trusted once its disk has failed.
 type life struct {
 	engine
-	applied chan *group   // in order; closed when no more will come
+	applied chan *group   // in order; closed when no more will come; holds none, see apply
 	drained chan struct{} // closed when everything has been answered
 	idle    chan struct{} // closed when nobody will write any more
 	commits uint64        // counter of the last group; of the goroutine that applies
@@ -89,7 +86,7 @@ func (s *Store) open(commits uint64) (*life, error) {
 	}
 	return &life{
 		engine:  engine{<-opened, f},
-		applied: make(chan *group, ahead),
+		applied: make(chan *group),
 		drained: make(chan struct{}),
 		idle:    make(chan struct{}),
 		commits: commits,

@@ -15,8 +15,8 @@ import (
 	slotdv1 "slotd/messages/slotd/v1"
 )
 
-// Verification relies on it: one group is being applied, one is being synced, and so many wait in between.
-const _ uint = layout.InFlight - ahead - 2
+// Verification relies on it: one group is being applied while one is being synced.
+const _ uint = layout.InFlight - 2
 
 // Reader is a store that is looked at while nobody serves it. It changes nothing in its directory, and takes no lock: the
 // caller sees to it that nobody writes meanwhile. Its methods are safe from any goroutine until Close.
