@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -31,28 +30,54 @@ func TestDispatcherRunsEveryMailbox(t *testing.T) {
 	})
 }
 
-func TestMailboxWaitsForNoOther(t *testing.T) {
+// Handlers do not block. If they do, the others get their turn nevertheless.
+func TestMailboxWaitsForNoOtherForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatcher()
 		release := make(chan struct{})
 		var waiting atomic.Int64
-		for range 3 * mostIdle {
+		const many = 500
+		for range many {
 			d.Schedule(func() { waiting.Add(1); <-release })
 		}
-		synctest.Wait()
-		if got := waiting.Load(); got != 3*mostIdle {
-			t.Errorf("%d of %d run", got, 3*mostIdle)
+		time.Sleep(20 * stall)
+		if got := waiting.Load(); got != many {
+			t.Errorf("%d of %d run", got, many)
 		}
 		close(release)
 		synctest.Wait()
-		if got := d.idle.Load(); got > mostIdle {
-			t.Errorf("%d goroutines are kept, want at most %d", got, mostIdle)
+		if got := d.workers.Load(); got > d.size {
+			t.Errorf("%d goroutines are kept, want at most %d", got, d.size)
 		}
-		time.Sleep(20 * trimEvery)
+		if d.watching.Load() {
+			time.Sleep(2 * stall)
+		}
+		if d.watching.Load() {
+			t.Error("the timer runs while there is nothing to do")
+		}
+		ran := false
+		d.Schedule(func() { ran = true })
 		synctest.Wait()
-		few := int64(2 * runtime.GOMAXPROCS(0))
-		if got := d.idle.Load(); got > few {
-			t.Errorf("%d goroutines are kept after a while, want at most %d", got, few)
+		if !ran {
+			t.Error("nothing runs any more")
+		}
+		d.stop()
+	})
+}
+
+func TestScheduleNeverWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDispatcher()
+		release := make(chan struct{})
+		var waiting atomic.Int64
+		const many = mostQueued + 100
+		for range many {
+			d.Schedule(func() { waiting.Add(1); <-release })
+		}
+		close(release)
+		synctest.Wait()
+		if got := waiting.Load(); got != many {
+			t.Errorf("%d of %d ran", got, many)
 		}
 		d.stop()
 	})
@@ -78,8 +103,8 @@ func TestStoppedDispatcherSetsNoTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDispatcher()
 		d.stop()
-		d.release()
-		if d.shrink.Stop() {
+		d.look()
+		if d.watch.Stop() {
 			t.Error("the timer is set")
 		}
 	})
