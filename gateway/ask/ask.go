@@ -11,6 +11,7 @@ package ask
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -39,6 +40,9 @@ const retryAfter = time.Second
 type Registry struct {
 	root *actor.RootContext
 	pid  *actor.PID
+
+	mu    sync.Mutex
+	spare []*reply
 }
 
 // New returns a Registry that asks pid, which must belong to a completed spawn in root's system.

@@ -3,7 +3,9 @@ package ask_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -220,5 +222,44 @@ func TestStopsCarryTheirConditions(t *testing.T) {
 	}
 	if diff := cmp.Diff(ids, []string{"x"}); diff != "" {
 		t.Errorf("purged (-got +want):\n%s", diff)
+	}
+}
+
+// A reply takes the next command's answer after its own. What comes twice, or too late, reaches nobody.
+func TestAnAnswerGoesToItsOwnCommandOnly(t *testing.T) {
+	var before *actor.PID
+	system := actor.NewActorSystem()
+	pid := system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
+		command, ok := c.Message().(*slotdv1.PurgeSlot)
+		if !ok {
+			return
+		}
+		if before != nil {
+			c.Send(before, &slotdv1.SlotPurged{TaskIds: []string{"late"}})
+		}
+		before = c.Sender()
+		c.Respond(&slotdv1.SlotPurged{TaskIds: []string{command.GetSlot()}})
+		c.Respond(&slotdv1.SlotPurged{TaskIds: []string{"twice"}})
+	}))
+	t.Cleanup(func() {
+		if err := system.Root.StopFuture(pid).Wait(); err != nil {
+			t.Errorf("stop the registry: %v", err)
+		}
+		system.Shutdown()
+	})
+	r := ask.New(system.Root, pid)
+	var group sync.WaitGroup
+	for _, askers := range []int{1, 8} {
+		for i := range askers {
+			group.Go(func() {
+				for n := range 100 {
+					name := fmt.Sprint(i, "-", n)
+					if got, err := r.PurgeSlot(t.Context(), name, false); err != nil || len(got) != 1 || got[0] != name {
+						t.Errorf("%s was answered with %v, %v", name, got, err)
+					}
+				}
+			})
+		}
+		group.Wait()
 	}
 }

@@ -2,6 +2,7 @@ package ask
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -12,20 +13,29 @@ import (
 
 // reply is the process that a command names as its sender; it takes one answer.
 //
-// It stands in for the runtime's Future for two reasons. A Future knows only a time limit, so a client that hangs up
-// would leave a goroutine waiting until then, up to an hour for a stop; and each Future costs a timer.
+// It stands in for the runtime's Future for three reasons. A Future knows only a time limit, so a client that hangs up
+// would leave a goroutine waiting until then, up to an hour for a stop; each Future costs a timer; and it enters the
+// register of processes for one answer. A reply that was answered takes the next one's under another number, which
+// whoever answers gives back with the PID: an answer too many goes nowhere.
 type reply struct {
-	system *actor.ActorSystem
-	pid    *actor.PID
-	answer chan any // holds one; whatever comes later is dropped
+	home   *Registry
+	id     string
+	answer chan any // holds one
+	late   *time.Timer
+
+	mu     sync.Mutex
+	number uint32 // of the command that waits
+	open   bool   // it has no answer yet
 }
 
 // SendUserMessage takes the answer. It never blocks.
-func (r *reply) SendUserMessage(_ *actor.PID, message any) {
+func (r *reply) SendUserMessage(to *actor.PID, message any) {
 	_, answer, _ := actor.UnwrapEnvelope(message)
-	select {
-	case r.answer <- answer:
-	default:
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open && to.GetRequestId() == r.number {
+		r.open = false
+		r.answer <- answer
 	}
 }
 
@@ -35,23 +45,70 @@ func (r *reply) SendSystemMessage(*actor.PID, any) {}
 // Stop has nothing to end: the asker forgets the process itself.
 func (r *reply) Stop(*actor.PID) {}
 
+// next makes the reply ready for a command, and returns the PID that the answer must be sent to.
+func (r *reply) next() *actor.PID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.number++
+	r.open = true
+	return &actor.PID{Address: r.home.processes().Address, Id: r.id, RequestId: r.number}
+}
+
+func (r *Registry) processes() *actor.ProcessRegistryValue {
+	return r.root.ActorSystem().ProcessRegistry
+}
+
 // send gives the command to the registry. The reply must be waited for.
 func (r *Registry) send(command any) *reply {
-	system := r.root.ActorSystem()
-	answer := &reply{system: system, answer: make(chan any, 1)}
-	answer.pid, _ = system.ProcessRegistry.Add(answer, "ask"+system.ProcessRegistry.NextId())
-	r.root.RequestWithCustomSender(r.pid, command, answer.pid)
+	answer := r.take()
+	r.root.RequestWithCustomSender(r.pid, command, answer.next())
 	return answer
 }
 
+// mostSpare bounds how many replies are kept for the next command: a burst leaves no more behind.
+const mostSpare = 256
+
+// take returns a reply that nobody waits for.
+func (r *Registry) take() *reply {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.spare) - 1; n >= 0 {
+		answer := r.spare[n]
+		r.spare = r.spare[:n]
+		return answer
+	}
+	answer := &reply{home: r, id: "ask" + r.processes().NextId(), answer: make(chan any, 1)}
+	r.processes().Add(answer, answer.id)
+	return answer
+}
+
+// put keeps a reply that has been answered.
+func (r *Registry) put(answer *reply) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.spare) < mostSpare {
+		r.spare = append(r.spare, answer)
+		return
+	}
+	r.forget(answer)
+}
+
+func (r *Registry) forget(answer *reply) {
+	r.processes().Remove(actor.NewPID(r.processes().Address, answer.id))
+}
+
 // wait returns the answer, or an error when it is a refusal, when nobody was there to give one, when ctx is done or when
-// the deadline has passed. A timer of its own costs less than a context with a deadline.
+// the deadline has passed.
 func (r *reply) wait(ctx context.Context, deadline time.Time) (any, error) {
-	defer r.system.ProcessRegistry.Remove(r.pid)
-	late := time.NewTimer(time.Until(deadline))
-	defer late.Stop()
+	if left := time.Until(deadline); r.late == nil {
+		r.late = time.NewTimer(left)
+	} else {
+		r.late.Reset(left)
+	}
 	select {
 	case answer := <-r.answer:
+		r.late.Stop() // before somebody else has it
+		r.home.put(r)
 		switch answer := answer.(type) {
 		case *slotdv1.Rejection:
 			return nil, &messages.RejectionError{Rejection: answer}
@@ -60,8 +117,11 @@ func (r *reply) wait(ctx context.Context, deadline time.Time) (any, error) {
 		}
 		return answer, nil
 	case <-ctx.Done():
+		r.late.Stop()
+		r.home.forget(r)
 		return nil, context.Cause(ctx)
-	case <-late.C:
+	case <-r.late.C:
+		r.home.forget(r)
 		return nil, errLate
 	}
 }

@@ -32,22 +32,28 @@ func takesJSON(r *http.Request) error {
 	return rejection(messages.LabelUnsupportedMediaType, found+"; send the body as application/json")
 }
 
-// readBody returns the whole body.
-func (s *Server) readBody(c *gin.Context) ([]byte, error) {
+// readBody hands the whole body to take, which must not keep it.
+func (s *Server) readBody(c *gin.Context, take func(body []byte) error) error {
 	r := c.Request
 	if r.ContentLength > MaxBody && awaitsContinue(r) {
-		return nil, errTooLarge
+		return errTooLarge
 	}
 	beginBody(c)
-	var body bytes.Buffer
+	b := buffer()
+	defer release(b)
+	body := bytes.NewBuffer(*b)
+	defer func() { *b = body.Bytes() }()
 	body.Grow(int(min(max(0, r.ContentLength), pieceBytes)) + bytes.MinRead)
 	if _, err := body.ReadFrom(io.LimitReader(r.Body, MaxBody+1)); err != nil {
-		return nil, s.brokenBody(err)
+		return s.brokenBody(err)
 	}
 	if body.Len() > MaxBody {
-		return nil, errTooLarge
+		return errTooLarge
 	}
-	return body.Bytes(), s.endBody(c)
+	if err := s.endBody(c); err != nil {
+		return err
+	}
+	return take(body.Bytes())
 }
 
 // takeNoBody reads and forgets the body of a request that needs none.
@@ -75,7 +81,9 @@ func (s *Server) limitBody(c *gin.Context) {
 		return
 	}
 	connection := control(c)
-	s.extendWrite(connection)
+	if awaitsContinue(c.Request) {
+		s.extendWrite(connection)
+	}
 	if err := connection.SetReadDeadline(time.Now().Add(s.config.BodyTimeout)); err != nil && !unsupported(err) {
 		s.deps.Logger.Debug("body has no deadline", "request_id", requestID(c), "error", err)
 	}

@@ -38,7 +38,7 @@ func (s *Server) submit(c *gin.Context) {
 	s.answer(c, http.StatusCreated, &soltiv1.SubmitTaskResponse{TaskId: id})
 }
 
-// takeSubmission reads the body of a request for admission, or refuses it.
+// takeSubmission reads the body of a request for admission, or refuses it. decode must not keep the body.
 func (s *Server) takeSubmission(c *gin.Context, decode func(body []byte) error) bool {
 	err := newQuery(c.Request).err()
 	if err == nil {
@@ -47,12 +47,8 @@ func (s *Server) takeSubmission(c *gin.Context, decode func(body []byte) error) 
 	if err == nil && s.draining.Load() {
 		err = errDraining
 	}
-	var body []byte
 	if err == nil {
-		body, err = s.readBody(c)
-	}
-	if err == nil {
-		err = decode(body)
+		err = s.readBody(c, decode)
 	}
 	if err != nil {
 		s.fail(c, err)

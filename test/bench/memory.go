@@ -86,7 +86,7 @@ func weighNode(ctx context.Context, c Config, cfg actors.Config, fill func(conte
 
 // fillQueue puts tasks into one slot whose holder does not end.
 func fillQueue(ctx context.Context, n *node, count int) error {
-	if _, err := n.submit(queued()); err != nil {
+	if _, err := n.submit(ctx, queued()); err != nil {
 		return err
 	}
 	_, err := n.submitAll(ctx, count, func(int) *soltiv1.CreateSpec { return queued() })

@@ -20,7 +20,7 @@ import (
 	"slotd/actors/store"
 	"slotd/actors/store/memory"
 	"slotd/actors/store/pebble"
-	"slotd/messages"
+	"slotd/gateway/ask"
 	slotdv1 "slotd/messages/slotd/v1"
 	soltiv1 "slotd/messages/solti/v1"
 )
@@ -30,10 +30,11 @@ const answerWithin = time.Minute
 
 // node is a whole node inside this process, without the gateway: what slotd costs apart from HTTP.
 type node struct {
-	tree *actors.Tree
-	logs *logs.Logs
-	kept store.Store
-	dir  string
+	tree   *actors.Tree
+	asking *ask.Registry
+	logs   *logs.Logs
+	kept   store.Store
+	dir    string
 }
 
 // opening makes the store of a node in a folder that is not there yet.
@@ -68,6 +69,7 @@ func openNode(scratch string, open opening, cfg actors.Config) (*node, error) {
 	if n.tree, err = actors.Start(cfg); err != nil {
 		return nil, errors.Join(err, n.release())
 	}
+	n.asking = ask.New(n.tree.System().Root, n.tree.Registry())
 	return n, nil
 }
 
@@ -80,7 +82,7 @@ func (n *node) close() error {
 	cancel()
 	n.tree.Stop()
 	err = errors.Join(err, n.release())
-	n.tree, n.logs, n.kept = nil, nil, nil
+	n.tree, n.asking, n.logs, n.kept = nil, nil, nil, nil
 	return errors.Join(err, collected(system))
 }
 
@@ -101,20 +103,9 @@ func (n *node) release() error {
 	return errors.Join(n.logs.Shutdown(), n.kept.Close(), os.RemoveAll(n.dir))
 }
 
-// submit asks for admission and returns the task's id.
-func (n *node) submit(spec *soltiv1.CreateSpec) (string, error) {
-	messages.Defaults(spec)
-	answer, err := n.tree.System().Root.RequestFuture(n.tree.Registry(), &slotdv1.Submit{Spec: spec}, answerWithin).Result()
-	if err != nil {
-		return "", err
-	}
-	switch answer := answer.(type) {
-	case *slotdv1.Submitted:
-		return answer.GetTaskId(), nil
-	case *slotdv1.Rejection:
-		return "", &messages.RejectionError{Rejection: answer}
-	}
-	return "", fmt.Errorf("a submission was answered with %T", answer)
+// submit asks for admission, as the gateway does, and returns the task's id.
+func (n *node) submit(ctx context.Context, spec *soltiv1.CreateSpec) (string, error) {
+	return n.asking.Submit(ctx, spec, nil)
 }
 
 // submitAll submits one spec after the other, askers of them at the same time, and returns the ids in no order.
@@ -129,7 +120,7 @@ func (n *node) submitAll(ctx context.Context, count int, spec func(i int) *solti
 				if i >= count {
 					return nil
 				}
-				id, err := n.submit(spec(i))
+				id, err := n.submit(ctx, spec(i))
 				if err != nil {
 					return fmt.Errorf("submit task %d: %w", i, err)
 				}

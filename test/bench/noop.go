@@ -36,7 +36,7 @@ func slotdQueue(ctx context.Context, c Config, open opening) (rate float64, err 
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
-	if _, err := n.submit(queued()); err != nil {
+	if _, err := n.submit(ctx, queued()); err != nil {
 		return 0, err
 	}
 	start := time.Now()

@@ -38,7 +38,7 @@ func slotdLines(ctx context.Context, c Config) (took time.Duration, err error) {
 
 	args := append(append([]string{}, c.Self[1:]...), childWrite, strconv.Itoa(c.Lines))
 	start := time.Now()
-	id, err := n.submit(commandSpec("writer", c.Self[0], args...))
+	id, err := n.submit(ctx, commandSpec("writer", c.Self[0], args...))
 	if err != nil {
 		return 0, err
 	}

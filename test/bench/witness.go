@@ -67,9 +67,9 @@ func writes(ctx context.Context, scratch string, until fate) (_ []*store.Batch, 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
-	id, err := n.submit(queued())
+	id, err := n.submit(ctx, queued())
 	if err == nil && until == waits {
-		id, err = n.submit(queued())
+		id, err = n.submit(ctx, queued())
 	}
 	if err != nil {
 		return nil, err
