@@ -69,7 +69,7 @@ var mayImport = []layer{
 	{"messages", []string{"messages"}},
 	{"gateway", []string{"messages", "gateway"}},
 	{"actors", []string{"messages", "actors"}},
-	{"cmd", []string{"messages", "gateway", "actors", "cmd", "test/bench"}}, // bench is a verb of the binary too
+	{"cmd", []string{"messages", "gateway", "actors", "cmd", "test/bench"}},                 // bench is a verb of the binary too
 	{"test/bench", []string{"messages", "gateway/client", "gateway/ask", "actors", "test"}}, // it submits in process as the gateway does
 	{"test/faults", []string{"messages", "gateway/client", "actors", "test"}},
 	{"test/sim", []string{"messages", "actors", "test"}},

@@ -14,8 +14,8 @@ import (
 
 // slotdStarts runs n tasks through HTTP, each in a slot of its own. Each client submits one, waits until it is terminal,
 // and submits the next.
-func slotdStarts(ctx context.Context, c Config, n int) (took time.Duration, err error) {
-	d, err := c.serve(ctx)
+func slotdStarts(ctx context.Context, c Config, n int, flags ...string) (took time.Duration, err error) {
+	d, err := c.serve(ctx, flags...)
 	if err != nil {
 		return 0, err
 	}
