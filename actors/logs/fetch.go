@@ -147,8 +147,8 @@ func (h *hub) oldest() (number uint64, silent bool) {
 	if len(h.ring.blocks) > 0 {
 		number = h.ring.blocks[0].first
 	}
-	if s := h.segmentAt(0); s != nil && s.first <= number {
-		number, silent = s.first, s.silent
+	if s := h.segmentAt(0); s != nil {
+		number, silent = min(number, s.first), s.silent
 	}
 	return number, silent
 }

@@ -1,8 +1,11 @@
 package logs
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -274,5 +277,120 @@ func TestARunThatAReaderKnowsFirst(t *testing.T) {
 	}
 	if got := short(h.read(query())); got != "start 1, a, finish 1" {
 		t.Errorf("replay: %q", got)
+	}
+}
+
+// The ring may begin in the midst of what a task did before its first line: the runs tell what came before.
+func TestASilentTaskThatSpeaksUpToAFollower(t *testing.T) {
+	h := newHouse(t)
+	for n := range uint32(20) {
+		h.begin(n + 1)
+		h.end(n+1, 1)
+	}
+	h.restart()
+	first := h.cursor(query(follow))
+	h.begin(21)
+	first.Close() // leaves the last few events in memory
+	second := h.cursor(query(follow))
+	defer second.Close()
+	h.print(21, stdout, "at last")
+	all := h.read(query())
+	if len(all) != 42 || short(all[38:]) != "start 20, finish 20, start 21, at last" {
+		t.Fatalf("%d events: %s", len(all), short(all))
+	}
+	for i, e := range all[:len(all)-1] {
+		if got := short(h.read(query(after(e.ID)))); got != short(all[i+1:]) {
+			t.Fatalf("after %v: %q", e, got)
+		}
+	}
+}
+
+// Whatever readers come and go, learn of runs before the log does, and see restarts: each replay tells all that happened.
+func TestRandomLivesOfASeldomTalkingTask(t *testing.T) {
+	r := seed(t)
+	for range 300 {
+		if liveSeldomTalking(t, r); t.Failed() {
+			return
+		}
+	}
+}
+
+func liveSeldomTalking(t *testing.T, r *rand.Rand) {
+	t.Helper()
+	h := newHouse(t)
+	var open []*Cursor
+	defer func() {
+		for _, c := range open {
+			c.Close()
+		}
+		h.shutdown()
+	}()
+	var story, happened []string
+	var untold *slotdv1.RunRecord // in the store, and not in the log
+	tell := func() {
+		if untold != nil {
+			h.logs.Record(untold)
+			untold = nil
+			story = append(story, "told")
+		}
+	}
+	var attempt uint32
+	running := false
+	for range 60 {
+		switch r.IntN(10) {
+		case 0, 1, 2:
+			tell()
+			run := &slotdv1.RunRecord{TaskId: taskID, Attempt: attempt + 1, StartedAt: 1000 * int64(attempt+1)}
+			what := fmt.Sprintf("start %d", attempt+1)
+			if running {
+				h.hangUp()
+				run.Attempt, run.StartedAt = attempt, 1000*int64(attempt)
+				run.FinishedAt, run.ExitCode = run.GetStartedAt()+500, new(int32(0))
+				h.task.runs = h.task.runs[:len(h.task.runs)-1]
+				what = fmt.Sprintf("finish %d", attempt)
+			}
+			attempt, running = run.GetAttempt(), !running
+			h.task.runs = append(h.task.runs, run)
+			story, happened, untold = append(story, what), append(happened, what), run
+			if r.IntN(2) == 0 {
+				tell()
+			}
+		case 3:
+			if len(open) < 3 {
+				story = append(story, "open")
+				open = append(open, h.cursor(query(follow)))
+			}
+		case 4, 5:
+			if len(open) > 0 {
+				story = append(story, "close")
+				i := r.IntN(len(open))
+				open[i].Close()
+				open = slices.Delete(open, i, i+1)
+			}
+		case 6:
+			if running && len(happened) > 15 && r.IntN(3) == 0 {
+				tell()
+				line := fmt.Sprintf("line %d", len(happened))
+				h.print(attempt, stdout, line)
+				story, happened = append(story, line), append(happened, line)
+			}
+		case 7:
+			if !running && r.IntN(3) == 0 {
+				tell()
+				for _, c := range open {
+					c.Close()
+				}
+				open = nil
+				story = append(story, "restart")
+				h.restart()
+			}
+		default:
+			tell()
+			story = append(story, "read")
+			if got, want := short(h.read(query())), strings.Join(happened, ", "); got != want {
+				t.Errorf("after %v:\ngot  %s\nwant %s", story, got, want)
+				return
+			}
+		}
 	}
 }
