@@ -7,32 +7,36 @@ import (
 	"time"
 )
 
-// dispatcher runs mailboxes on as many goroutines as the machine runs at a time, which take them from one queue. The
-// library's own makes a goroutine for each burst of messages; to begin one, or to wake one that sleeps, costs more than
-// most handlers do.
+// dispatcher runs mailboxes on as many goroutines as there are processors, which take them from one queue. The library's
+// own makes a goroutine for each burst of messages; to begin one, or to wake one that sleeps, costs more than most
+// handlers do.
 //
-// Handlers do not block. Should one do so nevertheless, the mailboxes behind it wait for [stall] at most: as long as no
-// turn ends and there is something to run, more goroutines come, which leave again when nothing is left.
+// Few handlers block, and not for long: the executor's, while it tells a tree to end, and retention's, while it deletes.
+// When all goroutines are with such handlers, the mailboxes behind them wait for [stall]: as long as no turn ends and
+// something is queued, more goroutines come. They stay a while, so that what blocks for longer delays only once.
 type dispatcher struct {
-	size     int64
+	size     atomic.Int64
 	work     chan func() // nil = end
 	workers  atomic.Int64
 	turns    atomic.Uint64 // that have ended
 	watching atomic.Bool
 	watch    *time.Timer
-	seen     uint64 // turns at the last look of the timer
+	seen     atomic.Uint64 // turns at the last look of the timer
+	calm     int           // looks since turns did not end; of the timer
 	stopping atomic.Bool
 	routines sync.WaitGroup
 }
 
 const (
-	messagesInARow = 300 // one actor handles before it lets others run
+	messagesInARow = 300 // one actor handles before the scheduler looks at other goroutines
 	mostQueued     = 4096
 	stall          = 10 * time.Millisecond
+	calmLooks      = 100 // before some of the goroutines that are too many end
 )
 
 func newDispatcher() *dispatcher {
-	d := &dispatcher{size: int64(runtime.GOMAXPROCS(0)), work: make(chan func(), mostQueued)}
+	d := &dispatcher{work: make(chan func(), mostQueued)}
+	d.size.Store(int64(runtime.GOMAXPROCS(0)))
 	d.watch = time.AfterFunc(stall, d.look)
 	d.watch.Stop()
 	return d
@@ -40,16 +44,21 @@ func newDispatcher() *dispatcher {
 
 // Schedule implements actor.Dispatcher. It never waits.
 func (d *dispatcher) Schedule(mailbox func()) {
+	if d.stopping.Load() {
+		go mailbox()
+		return
+	}
 	select {
 	case d.work <- mailbox:
 	default:
 		d.routines.Go(mailbox)
 		return
 	}
-	if d.workers.Load() < d.size {
+	if d.workers.Load() < d.size.Load() {
 		d.employ(1)
 	}
 	if len(d.work) > 0 && !d.watching.Load() && d.watching.CompareAndSwap(false, true) {
+		d.seen.Store(d.turns.Load())
 		d.watch.Reset(stall)
 	}
 }
@@ -73,40 +82,45 @@ func (d *dispatcher) serve() {
 
 // next waits for a mailbox; nil tells the goroutine to end.
 func (d *dispatcher) next() func() {
-	if d.workers.Load() <= d.size && !d.stopping.Load() {
-		if mailbox := <-d.work; mailbox != nil {
-			return mailbox
-		}
+	mailbox := <-d.work
+	if mailbox == nil {
+		d.workers.Add(-1)
 	}
-	d.workers.Add(-1) // first, so that whoever schedules now does not count on it
-	for {
-		select {
-		case mailbox := <-d.work:
-			if mailbox != nil {
-				d.workers.Add(1)
-				return mailbox
-			}
-		default:
-			return nil
-		}
-	}
+	return mailbox
 }
 
-// look is the timer: while something is queued, it sees to it that turns end. One look after the other: each sets the
-// timer for the next.
+// look is the timer: it sees to it that turns end while something is queued, and that goroutines end which are too many.
+// One look follows on the other: each sets the timer for the next.
 func (d *dispatcher) look() {
-	if len(d.work) == 0 || d.stopping.Load() {
+	idle := func() bool { return len(d.work) == 0 && d.workers.Load() <= d.size.Load() || d.stopping.Load() }
+	if idle() {
 		d.watching.Store(false)
-		if len(d.work) == 0 || d.stopping.Load() || !d.watching.CompareAndSwap(false, true) {
+		if idle() || !d.watching.CompareAndSwap(false, true) {
 			return
 		}
 	}
+	d.size.Store(int64(runtime.GOMAXPROCS(0)))
 	turns := d.turns.Load()
-	if turns == d.seen {
-		d.employ(min(max(1, d.workers.Load()), int64(len(d.work))))
+	if queued := int64(len(d.work)); queued > 0 && turns == d.seen.Load() {
+		d.employ(min(max(1, d.workers.Load()), queued))
+		d.calm = 0
 	}
-	d.seen = turns
+	if d.calm++; d.calm == calmLooks {
+		d.calm = 0
+		d.dismiss()
+	}
+	d.seen.Store(turns)
 	d.watch.Reset(stall)
+}
+
+// dismiss ends half of the goroutines that are too many.
+func (d *dispatcher) dismiss() {
+	for range (d.workers.Load() - d.size.Load() + 1) / 2 {
+		select {
+		case d.work <- nil:
+		default:
+		}
+	}
 }
 
 // stop lets the goroutines end and waits for them. No mailbox may have anything left to say.

@@ -45,12 +45,9 @@ func TestMailboxWaitsForNoOtherForLong(t *testing.T) {
 			t.Errorf("%d of %d run", got, many)
 		}
 		close(release)
-		synctest.Wait()
-		if got := d.workers.Load(); got > d.size {
-			t.Errorf("%d goroutines are kept, want at most %d", got, d.size)
-		}
-		if d.watching.Load() {
-			time.Sleep(2 * stall)
+		time.Sleep(20 * calmLooks * stall)
+		if got := d.workers.Load(); got > d.size.Load() {
+			t.Errorf("%d goroutines are kept, want at most %d", got, d.size.Load())
 		}
 		if d.watching.Load() {
 			t.Error("the timer runs while there is nothing to do")
@@ -62,6 +59,44 @@ func TestMailboxWaitsForNoOtherForLong(t *testing.T) {
 			t.Error("nothing runs any more")
 		}
 		d.stop()
+	})
+}
+
+// What blocks for long delays the others once, not each of their turns.
+func TestABlockedHandlerDelaysOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDispatcher()
+		release := make(chan struct{})
+		for range d.size.Load() {
+			d.Schedule(func() { <-release })
+		}
+		synctest.Wait()
+		began := time.Now()
+		for range 20 {
+			ran := make(chan struct{})
+			d.Schedule(func() { close(ran) })
+			<-ran
+			time.Sleep(time.Millisecond)
+		}
+		if took := time.Since(began); took > stall+20*time.Millisecond {
+			t.Errorf("20 turns, a millisecond apart, took %v", took)
+		}
+		close(release)
+		d.stop()
+	})
+}
+
+// A timer may send when all has stopped.
+func TestScheduleAfterStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDispatcher()
+		d.stop()
+		var ran atomic.Bool
+		d.Schedule(func() { ran.Store(true) })
+		synctest.Wait()
+		if !ran.Load() {
+			t.Error("it was left alone")
+		}
 	})
 }
 
