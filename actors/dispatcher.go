@@ -2,7 +2,6 @@ package actors
 
 import (
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -24,7 +23,8 @@ type dispatcher struct {
 	seen     atomic.Uint64 // turns at the last look of the timer
 	calm     int           // looks since turns did not end; of the timer
 	stopping atomic.Bool
-	routines sync.WaitGroup
+	alive    atomic.Int64  // goroutines; a timer may make one when the last has ended, which a WaitGroup would not bear
+	deserted chan struct{} // told when none is alive any more, while stopping
 }
 
 const (
@@ -35,7 +35,7 @@ const (
 )
 
 func newDispatcher() *dispatcher {
-	d := &dispatcher{work: make(chan func(), mostQueued)}
+	d := &dispatcher{work: make(chan func(), mostQueued), deserted: make(chan struct{}, 1)}
 	d.size.Store(int64(runtime.GOMAXPROCS(0)))
 	d.watch = time.AfterFunc(stall, d.look)
 	d.watch.Stop()
@@ -44,14 +44,10 @@ func newDispatcher() *dispatcher {
 
 // Schedule implements actor.Dispatcher. It never waits.
 func (d *dispatcher) Schedule(mailbox func()) {
-	if d.stopping.Load() {
-		go mailbox()
-		return
-	}
 	select {
 	case d.work <- mailbox:
 	default:
-		d.routines.Go(mailbox)
+		d.begin(mailbox)
 		return
 	}
 	if d.workers.Load() < d.size.Load() {
@@ -69,7 +65,25 @@ func (d *dispatcher) Throughput() int { return messagesInARow }
 func (d *dispatcher) employ(n int64) {
 	d.workers.Add(n)
 	for range n {
-		d.routines.Go(d.serve)
+		d.begin(d.serve)
+	}
+}
+
+// begin runs f on a goroutine of its own.
+func (d *dispatcher) begin(f func()) {
+	d.alive.Add(1)
+	go func() {
+		defer d.leave()
+		f()
+	}()
+}
+
+func (d *dispatcher) leave() {
+	if d.alive.Add(-1) == 0 && d.stopping.Load() {
+		select {
+		case d.deserted <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -82,11 +96,26 @@ func (d *dispatcher) serve() {
 
 // next waits for a mailbox; nil tells the goroutine to end.
 func (d *dispatcher) next() func() {
-	mailbox := <-d.work
-	if mailbox == nil {
-		d.workers.Add(-1)
+	if !d.stopping.Load() {
+		if mailbox := <-d.work; mailbox != nil {
+			return mailbox
+		}
 	}
-	return mailbox
+	d.workers.Add(-1) // first, so that whoever schedules now does not count on it
+	if !d.stopping.Load() {
+		return nil
+	}
+	for { // what was scheduled late has its turn
+		select {
+		case mailbox := <-d.work:
+			if mailbox != nil {
+				d.workers.Add(1)
+				return mailbox
+			}
+		default:
+			return nil
+		}
+	}
 }
 
 // look is the timer: it sees to it that turns end while something is queued, and that goroutines end which are too many.
@@ -123,20 +152,15 @@ func (d *dispatcher) dismiss() {
 	}
 }
 
-// stop lets the goroutines end and waits for them. No mailbox may have anything left to say.
+// stop lets the goroutines end and waits for them. A timer that has fired may still be about to schedule the mailbox of an
+// actor that has ended: it has its turn, now or after stop has returned.
 func (d *dispatcher) stop() {
 	d.stopping.Store(true)
 	d.watch.Stop()
-	ended := make(chan struct{})
-	go func() {
-		d.routines.Wait()
-		close(ended)
-	}()
-	for {
+	for d.alive.Load() > 0 {
 		select {
 		case d.work <- nil:
-		case <-ended:
-			return
+		case <-d.deserted:
 		}
 	}
 }
