@@ -105,7 +105,7 @@ func (d *dispatcher) next() func() {
 	if !d.stopping.Load() {
 		return nil
 	}
-	for { // what was scheduled late has its turn
+	for range len(d.work) { // what was scheduled late has its turn; stop goes on sending nil
 		select {
 		case mailbox := <-d.work:
 			if mailbox != nil {
@@ -116,6 +116,7 @@ func (d *dispatcher) next() func() {
 			return nil
 		}
 	}
+	return nil
 }
 
 // look is the timer: it sees to it that turns end while something is queued, and that goroutines end which are too many.

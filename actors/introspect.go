@@ -6,6 +6,8 @@ import (
 	"runtime/metrics"
 	"time"
 
+	"github.com/asynkron/protoactor-go/actor"
+
 	"slotd/actors/logs"
 	"slotd/actors/store"
 	slotdv1 "slotd/messages/slotd/v1"
@@ -75,13 +77,17 @@ func logsView(s logs.Stats) *slotdv1.LogsView {
 	return view
 }
 
-// actors counts the processes of the actor system: actors, guardians and open futures.
+// actors counts them; not the other processes of the actor system, such as replies that wait for a command.
 func (t *Tree) actors() uint64 {
-	n := 0
+	var n uint64
 	for _, bucket := range t.system.ProcessRegistry.LocalPIDs.LocalPIDs {
-		n += bucket.Count()
+		bucket.IterCb(func(_ string, process any) {
+			if _, ok := process.(*actor.ActorProcess); ok {
+				n++
+			}
+		})
 	}
-	return uint64(n)
+	return n
 }
 
 func heapBytes() uint64 {
