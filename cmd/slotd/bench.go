@@ -55,6 +55,8 @@ func (a *app) benchVerb() *cobra.Command {
 		}
 		err = bench.Figures(ctx, c, only, page, a.stdout)
 		switch {
+		case ctx.Err() != nil: // whatever was cut off by it has failed
+			return context.Cause(ctx)
 		case errors.Is(err, bench.ErrSections):
 			return &usageError{err: err}
 		case !full && errors.Is(err, bench.ErrMissed):

@@ -41,6 +41,13 @@ func Figures(ctx context.Context, c Config, only, page string, table io.Writer) 
 	if len(matches()) == 0 {
 		return fmt.Errorf("%w: none matches %q; there are %s", ErrSections, only, strings.Join(names(Sections(c)), ", "))
 	}
+	var kept *os.File
+	if page != "" { // before the minutes of measuring
+		if kept, err = os.OpenFile(page, os.O_WRONLY|os.O_CREATE, 0o644); err != nil { //nolint:gosec // a page is for everybody
+			return err
+		}
+		defer func() { err = errors.Join(err, closePage(kept)) }()
+	}
 	if c.Dir, err = os.MkdirTemp("", "slotd-bench-"); err != nil {
 		return err
 	}
@@ -57,8 +64,8 @@ func Figures(ctx context.Context, c Config, only, page string, table io.Writer) 
 	if err := report.Table(table); err != nil {
 		return err
 	}
-	if page != "" {
-		if err := keep(report, page); err != nil {
+	if kept != nil {
+		if err := errors.Join(kept.Truncate(0), report.Markdown(kept)); err != nil {
 			return err
 		}
 	}
@@ -76,10 +83,11 @@ func names(sections []Section) []string {
 	return all
 }
 
-func keep(report *Report, path string) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
+// closePage leaves no empty page behind.
+func closePage(page *os.File) error {
+	info, err := page.Stat()
+	if err == nil && info.Size() == 0 {
+		err = os.Remove(page.Name())
 	}
-	return errors.Join(report.Markdown(f), f.Close())
+	return errors.Join(err, page.Close())
 }
