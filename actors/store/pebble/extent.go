@@ -97,11 +97,13 @@ func (x *extents) renamed(from, to string) {
 	}
 }
 
-func (x *extents) wrote(e *extent, n int) {
+// wrote notes that a file has grown, and returns its length.
+func (x *extents) wrote(e *extent, n int) int64 {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	e.written += int64(n)
 	x.bytes.Add(int64(n))
+	return e.written
 }
 
 func (x *extents) length(e *extent) int64 {

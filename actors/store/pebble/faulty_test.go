@@ -153,7 +153,7 @@ func (f *faultyFile) Write(p []byte) (n int, err error) {
 }
 
 func (f *faultyFile) WriteAt(p []byte, at int64) (n int, err error) {
-	if _, err := f.disk.verdict("overwrite", f.path); err != nil {
+	if _, err := f.disk.verdict("patch", f.path); err != nil {
 		n, _ = f.File.WriteAt(p[:f.disk.part(len(p))], at)
 		return n, err
 	}

@@ -127,7 +127,7 @@ func (f *fence) Create(name string, category vfs.DiskWriteCategory) (file vfs.Fi
 	if err != nil {
 		return nil, err
 	}
-	return &fenced{File: file, fence: f, path: name, extent: f.fresh(name)}, nil
+	return &fenced{File: file, fence: f, path: name, extent: f.fresh(name), ahead: aheadOf(name, file)}, nil
 }
 
 // OpenReadWrite implements vfs.FS.
@@ -152,7 +152,7 @@ func (f *fence) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCat
 		return nil, err
 	}
 	f.forget(oldname)
-	return &fenced{File: file, fence: f, path: newname, extent: f.fresh(newname)}, nil
+	return &fenced{File: file, fence: f, path: newname, extent: f.fresh(newname), ahead: aheadOf(newname, file)}, nil
 }
 
 // OpenDir implements vfs.FS.
@@ -223,13 +223,17 @@ type fenced struct {
 	fence  *fence
 	path   string
 	extent *extent
+	ahead  *ahead
 }
 
 // Write implements vfs.File.
 func (f *fenced) Write(p []byte) (n int, err error) {
 	err = f.fence.change("write", f.path, func() (err error) {
 		n, err = f.File.Write(p)
-		f.fence.wrote(f.extent, n)
+		written := f.fence.wrote(f.extent, n)
+		if err == nil {
+			f.ahead.stretch(f.File, written)
+		}
 		return err
 	})
 	return n, err

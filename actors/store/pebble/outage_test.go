@@ -121,7 +121,7 @@ func randomAilment(r *rand.Rand) *ailment {
 	case 2: // one of the logs only
 		a.err, a.ops, a.files = syscall.EIO, "write sync", ".log"
 	case 3: // read-only
-		a.err, a.ops, a.honest = syscall.EROFS, "write overwrite create open rename remove sync link mkdir", true
+		a.err, a.ops, a.honest = syscall.EROFS, "write patch create open rename remove sync link mkdir", true
 	case 4: // the manifest
 		a.err, a.ops, a.files = syscall.EIO, "write sync create", "MANIFEST"
 	case 5: // tables

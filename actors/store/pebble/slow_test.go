@@ -64,7 +64,7 @@ func TestUncertainCommitsWaitUntilTheDiskTells(t *testing.T) {
 	s, disk := inMemory(t)
 	commit(t, s, &store.Batch{Tasks: []*slotdv1.TaskRecord{{Id: "tsk_1"}}})
 	// The log is written and not synced, and then nothing can be changed any more.
-	disk.ail(&ailment{err: syscall.EROFS, ops: "sync overwrite open create rename remove mkdir", odds: 1, honest: true})
+	disk.ail(&ailment{err: syscall.EROFS, ops: "sync write patch open create rename remove mkdir", odds: 1, honest: true})
 	answer := make(chan error, 1)
 	s.Commit(&store.Batch{Tasks: []*slotdv1.TaskRecord{{Id: "tsk_2"}}}, func(err error) { answer <- err })
 	if !await(func() bool { return !s.Stats().Writable }) {
