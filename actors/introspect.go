@@ -4,6 +4,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/metrics"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -53,6 +54,25 @@ func (t *Tree) Introspect() *slotdv1.IntrospectResponse {
 		})
 	}
 	return view
+}
+
+// Nodes returns the members: this node alone.
+func (t *Tree) Nodes() []*slotdv1.NodeView {
+	view := &slotdv1.NodeView{
+		Name: t.cfg.Node, Self: true, Version: t.cfg.Version, StartedAt: t.began.UnixMilli(), Labels: t.cfg.Labels,
+		AttemptsRunning: uint64(t.executor.Stats().Running), TasksActive: uint64(t.catalog.Active()),
+	}
+	if problem := t.Ready(); problem != nil {
+		view.Problem = problem.Error()
+	} else {
+		view.Ready = true
+	}
+	for _, info := range t.router.Infos() {
+		if !slices.Contains(view.Kinds, info.Kind) {
+			view.Kinds = append(view.Kinds, info.Kind)
+		}
+	}
+	return []*slotdv1.NodeView{view}
 }
 
 func storeView(s store.Stats) *slotdv1.StoreView {

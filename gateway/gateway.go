@@ -46,6 +46,9 @@ type Reader interface {
 	// Slots returns the slots in use, in name order.
 	Slots() []*slotdv1.SlotView
 
+	// Nodes returns the members, in name order.
+	Nodes() []*slotdv1.NodeView
+
 	// Introspect takes a snapshot of the node.
 	Introspect() *slotdv1.IntrospectResponse
 
@@ -75,4 +78,23 @@ type Cursor interface {
 type LogBatch struct {
 	Data   []byte
 	Events int
+}
+
+// Events opens the stream of transitions.
+type Events interface {
+	// Open begins a stream: after the event that the query names, or with what comes from now on. An After that is no event
+	// id is a *messages.RejectionError, InvalidRequest; one whose successors are not kept is no error, the stream then begins
+	// with a gap.
+	Open(q messages.EventQuery) (EventCursor, error)
+}
+
+// EventCursor is one reader's place in the stream of transitions. It is used by one goroutine.
+type EventCursor interface {
+	// Next returns the next events that match, at least one and at most a few hundred. It waits while there are none; when
+	// ctx ends the wait it returns ctx's error, nothing is lost, and Next may be called again. Events are shared: nobody may
+	// change them.
+	Next(ctx context.Context) ([]*slotdv1.Event, error)
+
+	// Close gives the place up. It must be called exactly once.
+	Close()
 }

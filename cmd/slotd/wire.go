@@ -96,6 +96,8 @@ func (n *liveNode) grow(cfg NodeConfig, logger hclog.Logger) error {
 	n.undo = append(n.undo, output.Shutdown)
 	n.tree, err = actors.Start(actors.Config{
 		Node:        cfg.Name,
+		Version:     buildVersion().GetVersion(),
+		Labels:      cfg.Labels,
 		Store:       state,
 		Logs:        output,
 		Runners:     []runner.Runner{processes},
@@ -270,6 +272,8 @@ func (r reader) Wait(ctx context.Context, id string, want gateway.Want) (*soltiv
 }
 
 func (r reader) Introspect() *slotdv1.IntrospectResponse { return r.tree.Introspect() }
+
+func (r reader) Nodes() []*slotdv1.NodeView { return r.tree.Nodes() }
 
 func (r reader) Ready() error { return r.tree.Ready() }
 

@@ -11,6 +11,7 @@ package ask
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -129,6 +130,14 @@ func (r *Registry) PurgeSlot(ctx context.Context, slot string, holder bool) ([]s
 // stop sends a command that may take as long as a grace.
 func (r *Registry) stop(ctx context.Context, command proto.Message) (any, error) {
 	return r.send(command).wait(ctx, time.Now().Add(stopLimit))
+}
+
+// TaskID refuses a blank id. One that is not well formed is unknown like any other.
+func TaskID(id string) error {
+	if strings.TrimSpace(id) == "" {
+		return reject(messages.LabelInvalidRequest, "task_id cannot be empty; name the task", 0)
+	}
+	return nil
 }
 
 func prepare(spec *soltiv1.CreateSpec) error {

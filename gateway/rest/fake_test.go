@@ -210,6 +210,10 @@ func (n *node) Introspect() *slotdv1.IntrospectResponse {
 	return &slotdv1.IntrospectResponse{Node: "here", Goroutines: 12}
 }
 
+func (n *node) Nodes() []*slotdv1.NodeView {
+	return []*slotdv1.NodeView{{Name: "here", Self: true, Ready: true}}
+}
+
 func (n *node) Ready() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -3,10 +3,10 @@ package rest
 import (
 	"fmt"
 	"net/url"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
+	"slotd/gateway/ask"
 	"slotd/messages"
 )
 
@@ -59,16 +59,14 @@ func (s *Server) wrongMethod(c *gin.Context) {
 }
 
 func (s *Server) blankID(c *gin.Context) {
-	s.refuse(c, messages.LabelInvalidRequest, blankID)
+	s.fail(c, ask.TaskID(""))
 }
-
-const blankID = "task_id cannot be empty; put the task's id into the path"
 
 // taskID returns the id in the path, or refuses the request. An id that is not well formed is unknown like any other.
 func (s *Server) taskID(c *gin.Context) (string, bool) {
 	id := pathValue(c, "id")
-	if strings.TrimSpace(id) == "" {
-		s.blankID(c)
+	if err := ask.TaskID(id); err != nil {
+		s.fail(c, err)
 		return "", false
 	}
 	return id, true

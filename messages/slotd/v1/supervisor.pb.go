@@ -24,6 +24,159 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type SubmitTasksRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 1000.
+	Specs         []*v1.CreateSpec `protobuf:"bytes,1,rep,name=specs,proto3" json:"specs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitTasksRequest) Reset() {
+	*x = SubmitTasksRequest{}
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitTasksRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitTasksRequest) ProtoMessage() {}
+
+func (x *SubmitTasksRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitTasksRequest.ProtoReflect.Descriptor instead.
+func (*SubmitTasksRequest) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SubmitTasksRequest) GetSpecs() []*v1.CreateSpec {
+	if x != nil {
+		return x.Specs
+	}
+	return nil
+}
+
+// SubmitTasksResult is an id, or the reason why there is none.
+type SubmitTasksResult struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	TaskId *string                `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3,oneof" json:"task_id,omitempty"`
+	// Label of a refusal, as in the errors of HTTP: SlotBusy, QueueFull, InvalidRequest…
+	Error *string `protobuf:"bytes,2,opt,name=error,proto3,oneof" json:"error,omitempty"`
+	// Its sentence.
+	Message       *string `protobuf:"bytes,3,opt,name=message,proto3,oneof" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitTasksResult) Reset() {
+	*x = SubmitTasksResult{}
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitTasksResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitTasksResult) ProtoMessage() {}
+
+func (x *SubmitTasksResult) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitTasksResult.ProtoReflect.Descriptor instead.
+func (*SubmitTasksResult) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SubmitTasksResult) GetTaskId() string {
+	if x != nil && x.TaskId != nil {
+		return *x.TaskId
+	}
+	return ""
+}
+
+func (x *SubmitTasksResult) GetError() string {
+	if x != nil && x.Error != nil {
+		return *x.Error
+	}
+	return ""
+}
+
+func (x *SubmitTasksResult) GetMessage() string {
+	if x != nil && x.Message != nil {
+		return *x.Message
+	}
+	return ""
+}
+
+type SubmitTasksResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the specs.
+	Results       []*SubmitTasksResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitTasksResponse) Reset() {
+	*x = SubmitTasksResponse{}
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitTasksResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitTasksResponse) ProtoMessage() {}
+
+func (x *SubmitTasksResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitTasksResponse.ProtoReflect.Descriptor instead.
+func (*SubmitTasksResponse) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *SubmitTasksResponse) GetResults() []*SubmitTasksResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
 type CancelTaskRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	TaskId string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
@@ -35,7 +188,7 @@ type CancelTaskRequest struct {
 
 func (x *CancelTaskRequest) Reset() {
 	*x = CancelTaskRequest{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[0]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -47,7 +200,7 @@ func (x *CancelTaskRequest) String() string {
 func (*CancelTaskRequest) ProtoMessage() {}
 
 func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[0]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -60,7 +213,7 @@ func (x *CancelTaskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTaskRequest.ProtoReflect.Descriptor instead.
 func (*CancelTaskRequest) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{0}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CancelTaskRequest) GetTaskId() string {
@@ -86,7 +239,7 @@ type CancelTaskResponse struct {
 
 func (x *CancelTaskResponse) Reset() {
 	*x = CancelTaskResponse{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[1]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -98,7 +251,7 @@ func (x *CancelTaskResponse) String() string {
 func (*CancelTaskResponse) ProtoMessage() {}
 
 func (x *CancelTaskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[1]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -111,7 +264,7 @@ func (x *CancelTaskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelTaskResponse.ProtoReflect.Descriptor instead.
 func (*CancelTaskResponse) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{1}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CancelTaskResponse) GetTask() *v1.TaskData {
@@ -142,7 +295,7 @@ type DecisionCounters struct {
 
 func (x *DecisionCounters) Reset() {
 	*x = DecisionCounters{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[2]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -154,7 +307,7 @@ func (x *DecisionCounters) String() string {
 func (*DecisionCounters) ProtoMessage() {}
 
 func (x *DecisionCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[2]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -167,7 +320,7 @@ func (x *DecisionCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecisionCounters.ProtoReflect.Descriptor instead.
 func (*DecisionCounters) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{2}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DecisionCounters) GetAdmitted() uint64 {
@@ -237,7 +390,7 @@ type SlotView struct {
 
 func (x *SlotView) Reset() {
 	*x = SlotView{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[3]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -249,7 +402,7 @@ func (x *SlotView) String() string {
 func (*SlotView) ProtoMessage() {}
 
 func (x *SlotView) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[3]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -262,7 +415,7 @@ func (x *SlotView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotView.ProtoReflect.Descriptor instead.
 func (*SlotView) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{3}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SlotView) GetSlot() string {
@@ -322,7 +475,7 @@ type ListSlotsRequest struct {
 
 func (x *ListSlotsRequest) Reset() {
 	*x = ListSlotsRequest{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[4]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -334,7 +487,7 @@ func (x *ListSlotsRequest) String() string {
 func (*ListSlotsRequest) ProtoMessage() {}
 
 func (x *ListSlotsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[4]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -347,7 +500,7 @@ func (x *ListSlotsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSlotsRequest.ProtoReflect.Descriptor instead.
 func (*ListSlotsRequest) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{4}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{7}
 }
 
 type ListSlotsResponse struct {
@@ -359,7 +512,7 @@ type ListSlotsResponse struct {
 
 func (x *ListSlotsResponse) Reset() {
 	*x = ListSlotsResponse{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[5]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -371,7 +524,7 @@ func (x *ListSlotsResponse) String() string {
 func (*ListSlotsResponse) ProtoMessage() {}
 
 func (x *ListSlotsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[5]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -384,7 +537,7 @@ func (x *ListSlotsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSlotsResponse.ProtoReflect.Descriptor instead.
 func (*ListSlotsResponse) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{5}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListSlotsResponse) GetSlots() []*SlotView {
@@ -403,7 +556,7 @@ type GetSlotRequest struct {
 
 func (x *GetSlotRequest) Reset() {
 	*x = GetSlotRequest{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[6]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -415,7 +568,7 @@ func (x *GetSlotRequest) String() string {
 func (*GetSlotRequest) ProtoMessage() {}
 
 func (x *GetSlotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[6]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -428,7 +581,7 @@ func (x *GetSlotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSlotRequest.ProtoReflect.Descriptor instead.
 func (*GetSlotRequest) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{6}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetSlotRequest) GetSlot() string {
@@ -447,7 +600,7 @@ type GetSlotResponse struct {
 
 func (x *GetSlotResponse) Reset() {
 	*x = GetSlotResponse{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[7]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +612,7 @@ func (x *GetSlotResponse) String() string {
 func (*GetSlotResponse) ProtoMessage() {}
 
 func (x *GetSlotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[7]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,7 +625,7 @@ func (x *GetSlotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSlotResponse.ProtoReflect.Descriptor instead.
 func (*GetSlotResponse) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{7}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetSlotResponse) GetSlot() *SlotView {
@@ -493,7 +646,7 @@ type PurgeSlotTasksRequest struct {
 
 func (x *PurgeSlotTasksRequest) Reset() {
 	*x = PurgeSlotTasksRequest{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[8]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +658,7 @@ func (x *PurgeSlotTasksRequest) String() string {
 func (*PurgeSlotTasksRequest) ProtoMessage() {}
 
 func (x *PurgeSlotTasksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[8]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +671,7 @@ func (x *PurgeSlotTasksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeSlotTasksRequest.ProtoReflect.Descriptor instead.
 func (*PurgeSlotTasksRequest) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{8}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PurgeSlotTasksRequest) GetSlot() string {
@@ -544,7 +697,7 @@ type PurgeSlotTasksResponse struct {
 
 func (x *PurgeSlotTasksResponse) Reset() {
 	*x = PurgeSlotTasksResponse{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[9]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -556,7 +709,7 @@ func (x *PurgeSlotTasksResponse) String() string {
 func (*PurgeSlotTasksResponse) ProtoMessage() {}
 
 func (x *PurgeSlotTasksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[9]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -569,7 +722,7 @@ func (x *PurgeSlotTasksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeSlotTasksResponse.ProtoReflect.Descriptor instead.
 func (*PurgeSlotTasksResponse) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{9}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PurgeSlotTasksResponse) GetTaskIds() []string {
@@ -577,6 +730,736 @@ func (x *PurgeSlotTasksResponse) GetTaskIds() []string {
 		return x.TaskIds
 	}
 	return nil
+}
+
+// StreamEventsRequest chooses events; conditions hold together, left out they set none.
+type StreamEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of this slot and its tasks.
+	Slot *string `protobuf:"bytes,1,opt,name=slot,proto3,oneof" json:"slot,omitempty"`
+	// Of this task.
+	TaskId *string `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3,oneof" json:"task_id,omitempty"`
+	// Of tasks whose labels match. Slots have none.
+	LabelSelector string `protobuf:"bytes,3,opt,name=label_selector,json=labelSelector,proto3" json:"label_selector,omitempty"`
+	// An event id: go on after it. Left out: live from now on.
+	After         string `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamEventsRequest) Reset() {
+	*x = StreamEventsRequest{}
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamEventsRequest) ProtoMessage() {}
+
+func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
+func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *StreamEventsRequest) GetSlot() string {
+	if x != nil && x.Slot != nil {
+		return *x.Slot
+	}
+	return ""
+}
+
+func (x *StreamEventsRequest) GetTaskId() string {
+	if x != nil && x.TaskId != nil {
+		return *x.TaskId
+	}
+	return ""
+}
+
+func (x *StreamEventsRequest) GetLabelSelector() string {
+	if x != nil {
+		return x.LabelSelector
+	}
+	return ""
+}
+
+func (x *StreamEventsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+// Event is a transition that is durable. Events of one node have one order, that of their ids.
+type Event struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*Event_Task
+	//	*Event_Slot
+	//	*Event_Gap
+	Kind isEvent_Kind `protobuf_oneof:"kind"`
+	// Opaque: the life of the node and the sequence within it.
+	Id            string `protobuf:"bytes,101,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Event) GetKind() isEvent_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *Event) GetTask() *TaskEvent {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_Task); ok {
+			return x.Task
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSlot() *SlotEvent {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_Slot); ok {
+			return x.Slot
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetGap() *GapEvent {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_Gap); ok {
+			return x.Gap
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type isEvent_Kind interface {
+	isEvent_Kind()
+}
+
+type Event_Task struct {
+	Task *TaskEvent `protobuf:"bytes,1,opt,name=task,proto3,oneof"`
+}
+
+type Event_Slot struct {
+	Slot *SlotEvent `protobuf:"bytes,2,opt,name=slot,proto3,oneof"`
+}
+
+type Event_Gap struct {
+	Gap *GapEvent `protobuf:"bytes,3,opt,name=gap,proto3,oneof"`
+}
+
+func (*Event_Task) isEvent_Kind() {}
+
+func (*Event_Slot) isEvent_Kind() {}
+
+func (*Event_Gap) isEvent_Kind() {}
+
+// TaskEvent is what a task has become.
+type TaskEvent struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Slot   string                 `protobuf:"bytes,1,opt,name=slot,proto3" json:"slot,omitempty"`
+	TaskId string                 `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
+	Phase  v1.TaskStatus          `protobuf:"varint,3,opt,name=phase,proto3,enum=solti.v1.TaskStatus" json:"phase,omitempty"`
+	// Why, when there is something to say; see TaskStatusInfo.
+	Reason  *string `protobuf:"bytes,4,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
+	Attempt uint32  `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Unix milliseconds.
+	Time int64 `protobuf:"varint,6,opt,name=time,proto3" json:"time,omitempty"`
+	// No attempt will follow.
+	Terminal        bool   `protobuf:"varint,7,opt,name=terminal,proto3" json:"terminal,omitempty"`
+	ResourceVersion uint64 `protobuf:"varint,8,opt,name=resource_version,json=resourceVersion,proto3" json:"resource_version,omitempty"`
+	ExitCode        *int32 `protobuf:"varint,9,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
+	Signal          *int32 `protobuf:"varint,10,opt,name=signal,proto3,oneof" json:"signal,omitempty"`
+	// Unix milliseconds.
+	NextAttemptAt *int64  `protobuf:"varint,11,opt,name=next_attempt_at,json=nextAttemptAt,proto3,oneof" json:"next_attempt_at,omitempty"`
+	Node          *string `protobuf:"bytes,12,opt,name=node,proto3,oneof" json:"node,omitempty"`
+	// The task and all of it is gone. The other fields are those of its last state.
+	Deleted       bool `protobuf:"varint,13,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskEvent) Reset() {
+	*x = TaskEvent{}
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskEvent) ProtoMessage() {}
+
+func (x *TaskEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskEvent.ProtoReflect.Descriptor instead.
+func (*TaskEvent) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *TaskEvent) GetSlot() string {
+	if x != nil {
+		return x.Slot
+	}
+	return ""
+}
+
+func (x *TaskEvent) GetTaskId() string {
+	if x != nil {
+		return x.TaskId
+	}
+	return ""
+}
+
+func (x *TaskEvent) GetPhase() v1.TaskStatus {
+	if x != nil {
+		return x.Phase
+	}
+	return v1.TaskStatus(0)
+}
+
+func (x *TaskEvent) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
+}
+
+func (x *TaskEvent) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *TaskEvent) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *TaskEvent) GetTerminal() bool {
+	if x != nil {
+		return x.Terminal
+	}
+	return false
+}
+
+func (x *TaskEvent) GetResourceVersion() uint64 {
+	if x != nil {
+		return x.ResourceVersion
+	}
+	return 0
+}
+
+func (x *TaskEvent) GetExitCode() int32 {
+	if x != nil && x.ExitCode != nil {
+		return *x.ExitCode
+	}
+	return 0
+}
+
+func (x *TaskEvent) GetSignal() int32 {
+	if x != nil && x.Signal != nil {
+		return *x.Signal
+	}
+	return 0
+}
+
+func (x *TaskEvent) GetNextAttemptAt() int64 {
+	if x != nil && x.NextAttemptAt != nil {
+		return *x.NextAttemptAt
+	}
+	return 0
+}
+
+func (x *TaskEvent) GetNode() string {
+	if x != nil && x.Node != nil {
+		return *x.Node
+	}
+	return ""
+}
+
+func (x *TaskEvent) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+// SlotEvent is what a slot has become.
+type SlotEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Slot  string                 `protobuf:"bytes,1,opt,name=slot,proto3" json:"slot,omitempty"`
+	// The holder.
+	TaskId *string `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3,oneof" json:"task_id,omitempty"`
+	// idle, occupied or retiring.
+	Phase string `protobuf:"bytes,3,opt,name=phase,proto3" json:"phase,omitempty"`
+	// Why the holder is being stopped.
+	Reason *string `protobuf:"bytes,4,opt,name=reason,proto3,oneof" json:"reason,omitempty"`
+	// The holder's.
+	Attempt uint32 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Unix milliseconds.
+	Time int64 `protobuf:"varint,6,opt,name=time,proto3" json:"time,omitempty"`
+	// A replacement that waits for the holder's end.
+	Replacement *string `protobuf:"bytes,7,opt,name=replacement,proto3,oneof" json:"replacement,omitempty"`
+	// Tasks in the queue.
+	Queued        uint64 `protobuf:"varint,8,opt,name=queued,proto3" json:"queued,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SlotEvent) Reset() {
+	*x = SlotEvent{}
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SlotEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SlotEvent) ProtoMessage() {}
+
+func (x *SlotEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SlotEvent.ProtoReflect.Descriptor instead.
+func (*SlotEvent) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SlotEvent) GetSlot() string {
+	if x != nil {
+		return x.Slot
+	}
+	return ""
+}
+
+func (x *SlotEvent) GetTaskId() string {
+	if x != nil && x.TaskId != nil {
+		return *x.TaskId
+	}
+	return ""
+}
+
+func (x *SlotEvent) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *SlotEvent) GetReason() string {
+	if x != nil && x.Reason != nil {
+		return *x.Reason
+	}
+	return ""
+}
+
+func (x *SlotEvent) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *SlotEvent) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *SlotEvent) GetReplacement() string {
+	if x != nil && x.Replacement != nil {
+		return *x.Replacement
+	}
+	return ""
+}
+
+func (x *SlotEvent) GetQueued() uint64 {
+	if x != nil {
+		return x.Queued
+	}
+	return 0
+}
+
+// GapEvent says that events were missed: they are no longer kept, or were of an earlier life of the node. Read the state
+// anew; the events that follow have no gap.
+type GapEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many, when that is known; 0 = it is not.
+	Skipped uint64 `protobuf:"varint,1,opt,name=skipped,proto3" json:"skipped,omitempty"`
+	// Unix milliseconds.
+	Time          int64 `protobuf:"varint,2,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GapEvent) Reset() {
+	*x = GapEvent{}
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GapEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GapEvent) ProtoMessage() {}
+
+func (x *GapEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GapEvent.ProtoReflect.Descriptor instead.
+func (*GapEvent) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GapEvent) GetSkipped() uint64 {
+	if x != nil {
+		return x.Skipped
+	}
+	return 0
+}
+
+func (x *GapEvent) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+type ListNodesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNodesRequest) Reset() {
+	*x = ListNodesRequest{}
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNodesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNodesRequest) ProtoMessage() {}
+
+func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
+func (*ListNodesRequest) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{18}
+}
+
+type ListNodesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In name order.
+	Nodes         []*NodeView `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListNodesResponse) Reset() {
+	*x = ListNodesResponse{}
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListNodesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListNodesResponse) ProtoMessage() {}
+
+func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
+func (*ListNodesResponse) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ListNodesResponse) GetNodes() []*NodeView {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+// NodeView is a member.
+type NodeView struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// It is the one that answers.
+	Self bool `protobuf:"varint,2,opt,name=self,proto3" json:"self,omitempty"`
+	// It would take a submission.
+	Ready bool `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
+	// Why it is not ready.
+	Problem string `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`
+	Version string `protobuf:"bytes,5,opt,name=version,proto3" json:"version,omitempty"`
+	// Unix milliseconds.
+	StartedAt int64             `protobuf:"varint,6,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	Labels    map[string]string `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Kinds it can run: subprocess, wasm, container.
+	Kinds           []string `protobuf:"bytes,8,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	AttemptsRunning uint64   `protobuf:"varint,9,opt,name=attempts_running,json=attemptsRunning,proto3" json:"attempts_running,omitempty"`
+	TasksActive     uint64   `protobuf:"varint,10,opt,name=tasks_active,json=tasksActive,proto3" json:"tasks_active,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *NodeView) Reset() {
+	*x = NodeView{}
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeView) ProtoMessage() {}
+
+func (x *NodeView) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeView.ProtoReflect.Descriptor instead.
+func (*NodeView) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *NodeView) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *NodeView) GetSelf() bool {
+	if x != nil {
+		return x.Self
+	}
+	return false
+}
+
+func (x *NodeView) GetReady() bool {
+	if x != nil {
+		return x.Ready
+	}
+	return false
+}
+
+func (x *NodeView) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *NodeView) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *NodeView) GetStartedAt() int64 {
+	if x != nil {
+		return x.StartedAt
+	}
+	return 0
+}
+
+func (x *NodeView) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *NodeView) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
+func (x *NodeView) GetAttemptsRunning() uint64 {
+	if x != nil {
+		return x.AttemptsRunning
+	}
+	return 0
+}
+
+func (x *NodeView) GetTasksActive() uint64 {
+	if x != nil {
+		return x.TasksActive
+	}
+	return 0
+}
+
+type GetVersionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetVersionRequest) Reset() {
+	*x = GetVersionRequest{}
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetVersionRequest) ProtoMessage() {}
+
+func (x *GetVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetVersionRequest.ProtoReflect.Descriptor instead.
+func (*GetVersionRequest) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{21}
 }
 
 type IntrospectRequest struct {
@@ -587,7 +1470,7 @@ type IntrospectRequest struct {
 
 func (x *IntrospectRequest) Reset() {
 	*x = IntrospectRequest{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[10]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -599,7 +1482,7 @@ func (x *IntrospectRequest) String() string {
 func (*IntrospectRequest) ProtoMessage() {}
 
 func (x *IntrospectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[10]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -612,7 +1495,7 @@ func (x *IntrospectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntrospectRequest.ProtoReflect.Descriptor instead.
 func (*IntrospectRequest) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{10}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{22}
 }
 
 // IntrospectResponse is a snapshot of the node, taken from memory.
@@ -655,7 +1538,7 @@ type IntrospectResponse struct {
 
 func (x *IntrospectResponse) Reset() {
 	*x = IntrospectResponse{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[11]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +1550,7 @@ func (x *IntrospectResponse) String() string {
 func (*IntrospectResponse) ProtoMessage() {}
 
 func (x *IntrospectResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[11]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +1563,7 @@ func (x *IntrospectResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IntrospectResponse.ProtoReflect.Descriptor instead.
 func (*IntrospectResponse) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{11}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *IntrospectResponse) GetNode() string {
@@ -854,7 +1737,7 @@ type QueueDepth struct {
 
 func (x *QueueDepth) Reset() {
 	*x = QueueDepth{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[12]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -866,7 +1749,7 @@ func (x *QueueDepth) String() string {
 func (*QueueDepth) ProtoMessage() {}
 
 func (x *QueueDepth) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[12]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -879,7 +1762,7 @@ func (x *QueueDepth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueDepth.ProtoReflect.Descriptor instead.
 func (*QueueDepth) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{12}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *QueueDepth) GetSlot() string {
@@ -914,7 +1797,7 @@ type StoreView struct {
 
 func (x *StoreView) Reset() {
 	*x = StoreView{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[13]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -926,7 +1809,7 @@ func (x *StoreView) String() string {
 func (*StoreView) ProtoMessage() {}
 
 func (x *StoreView) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[13]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -939,7 +1822,7 @@ func (x *StoreView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreView.ProtoReflect.Descriptor instead.
 func (*StoreView) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{13}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StoreView) GetKind() string {
@@ -1011,7 +1894,7 @@ type LogsView struct {
 
 func (x *LogsView) Reset() {
 	*x = LogsView{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[14]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1906,7 @@ func (x *LogsView) String() string {
 func (*LogsView) ProtoMessage() {}
 
 func (x *LogsView) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[14]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1919,7 @@ func (x *LogsView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsView.ProtoReflect.Descriptor instead.
 func (*LogsView) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{14}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *LogsView) GetHubs() uint64 {
@@ -1110,7 +1993,7 @@ type RunnerView struct {
 
 func (x *RunnerView) Reset() {
 	*x = RunnerView{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[15]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +2005,7 @@ func (x *RunnerView) String() string {
 func (*RunnerView) ProtoMessage() {}
 
 func (x *RunnerView) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[15]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +2018,7 @@ func (x *RunnerView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunnerView.ProtoReflect.Descriptor instead.
 func (*RunnerView) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{15}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RunnerView) GetName() string {
@@ -1187,7 +2070,7 @@ type LatencyView struct {
 
 func (x *LatencyView) Reset() {
 	*x = LatencyView{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[16]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1199,7 +2082,7 @@ func (x *LatencyView) String() string {
 func (*LatencyView) ProtoMessage() {}
 
 func (x *LatencyView) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[16]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1212,7 +2095,7 @@ func (x *LatencyView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatencyView.ProtoReflect.Descriptor instead.
 func (*LatencyView) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{16}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LatencyView) GetCount() uint64 {
@@ -1262,7 +2145,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[17]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +2157,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[17]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +2170,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{17}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -1322,7 +2205,20 @@ var File_slotd_v1_supervisor_proto protoreflect.FileDescriptor
 
 const file_slotd_v1_supervisor_proto_rawDesc = "" +
 	"\n" +
-	"\x19slotd/v1/supervisor.proto\x12\bslotd.v1\x1a\x13solti/v1/task.proto\"Y\n" +
+	"\x19slotd/v1/supervisor.proto\x12\bslotd.v1\x1a\x13solti/v1/task.proto\"@\n" +
+	"\x12SubmitTasksRequest\x12*\n" +
+	"\x05specs\x18\x01 \x03(\v2\x14.solti.v1.CreateSpecR\x05specs\"\x8d\x01\n" +
+	"\x11SubmitTasksResult\x12\x1c\n" +
+	"\atask_id\x18\x01 \x01(\tH\x00R\x06taskId\x88\x01\x01\x12\x19\n" +
+	"\x05error\x18\x02 \x01(\tH\x01R\x05error\x88\x01\x01\x12\x1d\n" +
+	"\amessage\x18\x03 \x01(\tH\x02R\amessage\x88\x01\x01B\n" +
+	"\n" +
+	"\b_task_idB\b\n" +
+	"\x06_errorB\n" +
+	"\n" +
+	"\b_message\"L\n" +
+	"\x13SubmitTasksResponse\x125\n" +
+	"\aresults\x18\x01 \x03(\v2\x1b.slotd.v1.SubmitTasksResultR\aresults\"Y\n" +
 	"\x11CancelTaskRequest\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x1e\n" +
 	"\bgrace_ms\x18\x02 \x01(\x04H\x00R\agraceMs\x88\x01\x01B\v\n" +
@@ -1363,7 +2259,78 @@ const file_slotd_v1_supervisor_proto_rawDesc = "" +
 	"\x04slot\x18\x01 \x01(\tR\x04slot\x12\x16\n" +
 	"\x06holder\x18\x02 \x01(\bR\x06holder\"3\n" +
 	"\x16PurgeSlotTasksResponse\x12\x19\n" +
-	"\btask_ids\x18\x01 \x03(\tR\ataskIds\"\x13\n" +
+	"\btask_ids\x18\x01 \x03(\tR\ataskIds\"\x9e\x01\n" +
+	"\x13StreamEventsRequest\x12\x17\n" +
+	"\x04slot\x18\x01 \x01(\tH\x00R\x04slot\x88\x01\x01\x12\x1c\n" +
+	"\atask_id\x18\x02 \x01(\tH\x01R\x06taskId\x88\x01\x01\x12%\n" +
+	"\x0elabel_selector\x18\x03 \x01(\tR\rlabelSelector\x12\x14\n" +
+	"\x05after\x18\x04 \x01(\tR\x05afterB\a\n" +
+	"\x05_slotB\n" +
+	"\n" +
+	"\b_task_id\"\x9d\x01\n" +
+	"\x05Event\x12)\n" +
+	"\x04task\x18\x01 \x01(\v2\x13.slotd.v1.TaskEventH\x00R\x04task\x12)\n" +
+	"\x04slot\x18\x02 \x01(\v2\x13.slotd.v1.SlotEventH\x00R\x04slot\x12&\n" +
+	"\x03gap\x18\x03 \x01(\v2\x12.slotd.v1.GapEventH\x00R\x03gap\x12\x0e\n" +
+	"\x02id\x18e \x01(\tR\x02idB\x06\n" +
+	"\x04kind\"\xd6\x03\n" +
+	"\tTaskEvent\x12\x12\n" +
+	"\x04slot\x18\x01 \x01(\tR\x04slot\x12\x17\n" +
+	"\atask_id\x18\x02 \x01(\tR\x06taskId\x12*\n" +
+	"\x05phase\x18\x03 \x01(\x0e2\x14.solti.v1.TaskStatusR\x05phase\x12\x1b\n" +
+	"\x06reason\x18\x04 \x01(\tH\x00R\x06reason\x88\x01\x01\x12\x18\n" +
+	"\aattempt\x18\x05 \x01(\rR\aattempt\x12\x12\n" +
+	"\x04time\x18\x06 \x01(\x03R\x04time\x12\x1a\n" +
+	"\bterminal\x18\a \x01(\bR\bterminal\x12)\n" +
+	"\x10resource_version\x18\b \x01(\x04R\x0fresourceVersion\x12 \n" +
+	"\texit_code\x18\t \x01(\x05H\x01R\bexitCode\x88\x01\x01\x12\x1b\n" +
+	"\x06signal\x18\n" +
+	" \x01(\x05H\x02R\x06signal\x88\x01\x01\x12+\n" +
+	"\x0fnext_attempt_at\x18\v \x01(\x03H\x03R\rnextAttemptAt\x88\x01\x01\x12\x17\n" +
+	"\x04node\x18\f \x01(\tH\x04R\x04node\x88\x01\x01\x12\x18\n" +
+	"\adeleted\x18\r \x01(\bR\adeletedB\t\n" +
+	"\a_reasonB\f\n" +
+	"\n" +
+	"_exit_codeB\t\n" +
+	"\a_signalB\x12\n" +
+	"\x10_next_attempt_atB\a\n" +
+	"\x05_node\"\x84\x02\n" +
+	"\tSlotEvent\x12\x12\n" +
+	"\x04slot\x18\x01 \x01(\tR\x04slot\x12\x1c\n" +
+	"\atask_id\x18\x02 \x01(\tH\x00R\x06taskId\x88\x01\x01\x12\x14\n" +
+	"\x05phase\x18\x03 \x01(\tR\x05phase\x12\x1b\n" +
+	"\x06reason\x18\x04 \x01(\tH\x01R\x06reason\x88\x01\x01\x12\x18\n" +
+	"\aattempt\x18\x05 \x01(\rR\aattempt\x12\x12\n" +
+	"\x04time\x18\x06 \x01(\x03R\x04time\x12%\n" +
+	"\vreplacement\x18\a \x01(\tH\x02R\vreplacement\x88\x01\x01\x12\x16\n" +
+	"\x06queued\x18\b \x01(\x04R\x06queuedB\n" +
+	"\n" +
+	"\b_task_idB\t\n" +
+	"\a_reasonB\x0e\n" +
+	"\f_replacement\"8\n" +
+	"\bGapEvent\x12\x18\n" +
+	"\askipped\x18\x01 \x01(\x04R\askipped\x12\x12\n" +
+	"\x04time\x18\x02 \x01(\x03R\x04time\"\x12\n" +
+	"\x10ListNodesRequest\"=\n" +
+	"\x11ListNodesResponse\x12(\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x12.slotd.v1.NodeViewR\x05nodes\"\xf2\x02\n" +
+	"\bNodeView\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04self\x18\x02 \x01(\bR\x04self\x12\x14\n" +
+	"\x05ready\x18\x03 \x01(\bR\x05ready\x12\x18\n" +
+	"\aproblem\x18\x04 \x01(\tR\aproblem\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\tR\aversion\x12\x1d\n" +
+	"\n" +
+	"started_at\x18\x06 \x01(\x03R\tstartedAt\x126\n" +
+	"\x06labels\x18\a \x03(\v2\x1e.slotd.v1.NodeView.LabelsEntryR\x06labels\x12\x14\n" +
+	"\x05kinds\x18\b \x03(\tR\x05kinds\x12)\n" +
+	"\x10attempts_running\x18\t \x01(\x04R\x0fattemptsRunning\x12!\n" +
+	"\ftasks_active\x18\n" +
+	" \x01(\x04R\vtasksActive\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x13\n" +
+	"\x11GetVersionRequest\"\x13\n" +
 	"\x11IntrospectRequest\"\x9c\b\n" +
 	"\x12IntrospectResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1d\n" +
@@ -1443,16 +2410,21 @@ const file_slotd_v1_supervisor_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x16\n" +
 	"\x06commit\x18\x02 \x01(\tR\x06commit\x12\x0e\n" +
 	"\x02go\x18\x03 \x01(\tR\x02go\x12\x10\n" +
-	"\x03api\x18\x04 \x01(\tR\x03api2\xf9\x02\n" +
+	"\x03api\x18\x04 \x01(\tR\x03api2\x93\x05\n" +
 	"\n" +
-	"Supervisor\x12G\n" +
+	"Supervisor\x12J\n" +
+	"\vSubmitTasks\x12\x1c.slotd.v1.SubmitTasksRequest\x1a\x1d.slotd.v1.SubmitTasksResponse\x12G\n" +
 	"\n" +
 	"CancelTask\x12\x1b.slotd.v1.CancelTaskRequest\x1a\x1c.slotd.v1.CancelTaskResponse\x12D\n" +
 	"\tListSlots\x12\x1a.slotd.v1.ListSlotsRequest\x1a\x1b.slotd.v1.ListSlotsResponse\x12>\n" +
 	"\aGetSlot\x12\x18.slotd.v1.GetSlotRequest\x1a\x19.slotd.v1.GetSlotResponse\x12S\n" +
-	"\x0ePurgeSlotTasks\x12\x1f.slotd.v1.PurgeSlotTasksRequest\x1a .slotd.v1.PurgeSlotTasksResponse\x12G\n" +
+	"\x0ePurgeSlotTasks\x12\x1f.slotd.v1.PurgeSlotTasksRequest\x1a .slotd.v1.PurgeSlotTasksResponse\x12@\n" +
+	"\fStreamEvents\x12\x1d.slotd.v1.StreamEventsRequest\x1a\x0f.slotd.v1.Event0\x01\x12D\n" +
+	"\tListNodes\x12\x1a.slotd.v1.ListNodesRequest\x1a\x1b.slotd.v1.ListNodesResponse\x12G\n" +
 	"\n" +
-	"Introspect\x12\x1b.slotd.v1.IntrospectRequest\x1a\x1c.slotd.v1.IntrospectResponseB!Z\x1fslotd/messages/slotd/v1;slotdv1b\x06proto3"
+	"Introspect\x12\x1b.slotd.v1.IntrospectRequest\x1a\x1c.slotd.v1.IntrospectResponse\x12D\n" +
+	"\n" +
+	"GetVersion\x12\x1b.slotd.v1.GetVersionRequest\x1a\x19.slotd.v1.VersionResponseB!Z\x1fslotd/messages/slotd/v1;slotdv1b\x06proto3"
 
 var (
 	file_slotd_v1_supervisor_proto_rawDescOnce sync.Once
@@ -1466,60 +2438,91 @@ func file_slotd_v1_supervisor_proto_rawDescGZIP() []byte {
 	return file_slotd_v1_supervisor_proto_rawDescData
 }
 
-var file_slotd_v1_supervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_slotd_v1_supervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_slotd_v1_supervisor_proto_goTypes = []any{
-	(*CancelTaskRequest)(nil),      // 0: slotd.v1.CancelTaskRequest
-	(*CancelTaskResponse)(nil),     // 1: slotd.v1.CancelTaskResponse
-	(*DecisionCounters)(nil),       // 2: slotd.v1.DecisionCounters
-	(*SlotView)(nil),               // 3: slotd.v1.SlotView
-	(*ListSlotsRequest)(nil),       // 4: slotd.v1.ListSlotsRequest
-	(*ListSlotsResponse)(nil),      // 5: slotd.v1.ListSlotsResponse
-	(*GetSlotRequest)(nil),         // 6: slotd.v1.GetSlotRequest
-	(*GetSlotResponse)(nil),        // 7: slotd.v1.GetSlotResponse
-	(*PurgeSlotTasksRequest)(nil),  // 8: slotd.v1.PurgeSlotTasksRequest
-	(*PurgeSlotTasksResponse)(nil), // 9: slotd.v1.PurgeSlotTasksResponse
-	(*IntrospectRequest)(nil),      // 10: slotd.v1.IntrospectRequest
-	(*IntrospectResponse)(nil),     // 11: slotd.v1.IntrospectResponse
-	(*QueueDepth)(nil),             // 12: slotd.v1.QueueDepth
-	(*StoreView)(nil),              // 13: slotd.v1.StoreView
-	(*LogsView)(nil),               // 14: slotd.v1.LogsView
-	(*RunnerView)(nil),             // 15: slotd.v1.RunnerView
-	(*LatencyView)(nil),            // 16: slotd.v1.LatencyView
-	(*VersionResponse)(nil),        // 17: slotd.v1.VersionResponse
-	nil,                            // 18: slotd.v1.IntrospectResponse.TasksEntry
-	nil,                            // 19: slotd.v1.IntrospectResponse.LatenciesEntry
-	nil,                            // 20: slotd.v1.RunnerView.LabelsEntry
-	(*v1.TaskData)(nil),            // 21: solti.v1.TaskData
+	(*SubmitTasksRequest)(nil),     // 0: slotd.v1.SubmitTasksRequest
+	(*SubmitTasksResult)(nil),      // 1: slotd.v1.SubmitTasksResult
+	(*SubmitTasksResponse)(nil),    // 2: slotd.v1.SubmitTasksResponse
+	(*CancelTaskRequest)(nil),      // 3: slotd.v1.CancelTaskRequest
+	(*CancelTaskResponse)(nil),     // 4: slotd.v1.CancelTaskResponse
+	(*DecisionCounters)(nil),       // 5: slotd.v1.DecisionCounters
+	(*SlotView)(nil),               // 6: slotd.v1.SlotView
+	(*ListSlotsRequest)(nil),       // 7: slotd.v1.ListSlotsRequest
+	(*ListSlotsResponse)(nil),      // 8: slotd.v1.ListSlotsResponse
+	(*GetSlotRequest)(nil),         // 9: slotd.v1.GetSlotRequest
+	(*GetSlotResponse)(nil),        // 10: slotd.v1.GetSlotResponse
+	(*PurgeSlotTasksRequest)(nil),  // 11: slotd.v1.PurgeSlotTasksRequest
+	(*PurgeSlotTasksResponse)(nil), // 12: slotd.v1.PurgeSlotTasksResponse
+	(*StreamEventsRequest)(nil),    // 13: slotd.v1.StreamEventsRequest
+	(*Event)(nil),                  // 14: slotd.v1.Event
+	(*TaskEvent)(nil),              // 15: slotd.v1.TaskEvent
+	(*SlotEvent)(nil),              // 16: slotd.v1.SlotEvent
+	(*GapEvent)(nil),               // 17: slotd.v1.GapEvent
+	(*ListNodesRequest)(nil),       // 18: slotd.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),      // 19: slotd.v1.ListNodesResponse
+	(*NodeView)(nil),               // 20: slotd.v1.NodeView
+	(*GetVersionRequest)(nil),      // 21: slotd.v1.GetVersionRequest
+	(*IntrospectRequest)(nil),      // 22: slotd.v1.IntrospectRequest
+	(*IntrospectResponse)(nil),     // 23: slotd.v1.IntrospectResponse
+	(*QueueDepth)(nil),             // 24: slotd.v1.QueueDepth
+	(*StoreView)(nil),              // 25: slotd.v1.StoreView
+	(*LogsView)(nil),               // 26: slotd.v1.LogsView
+	(*RunnerView)(nil),             // 27: slotd.v1.RunnerView
+	(*LatencyView)(nil),            // 28: slotd.v1.LatencyView
+	(*VersionResponse)(nil),        // 29: slotd.v1.VersionResponse
+	nil,                            // 30: slotd.v1.NodeView.LabelsEntry
+	nil,                            // 31: slotd.v1.IntrospectResponse.TasksEntry
+	nil,                            // 32: slotd.v1.IntrospectResponse.LatenciesEntry
+	nil,                            // 33: slotd.v1.RunnerView.LabelsEntry
+	(*v1.CreateSpec)(nil),          // 34: solti.v1.CreateSpec
+	(*v1.TaskData)(nil),            // 35: solti.v1.TaskData
+	(v1.TaskStatus)(0),             // 36: solti.v1.TaskStatus
 }
 var file_slotd_v1_supervisor_proto_depIdxs = []int32{
-	21, // 0: slotd.v1.CancelTaskResponse.task:type_name -> solti.v1.TaskData
-	2,  // 1: slotd.v1.SlotView.counters:type_name -> slotd.v1.DecisionCounters
-	3,  // 2: slotd.v1.ListSlotsResponse.slots:type_name -> slotd.v1.SlotView
-	3,  // 3: slotd.v1.GetSlotResponse.slot:type_name -> slotd.v1.SlotView
-	18, // 4: slotd.v1.IntrospectResponse.tasks:type_name -> slotd.v1.IntrospectResponse.TasksEntry
-	2,  // 5: slotd.v1.IntrospectResponse.decisions:type_name -> slotd.v1.DecisionCounters
-	13, // 6: slotd.v1.IntrospectResponse.store:type_name -> slotd.v1.StoreView
-	14, // 7: slotd.v1.IntrospectResponse.logs:type_name -> slotd.v1.LogsView
-	15, // 8: slotd.v1.IntrospectResponse.runners:type_name -> slotd.v1.RunnerView
-	19, // 9: slotd.v1.IntrospectResponse.latencies:type_name -> slotd.v1.IntrospectResponse.LatenciesEntry
-	12, // 10: slotd.v1.IntrospectResponse.queues:type_name -> slotd.v1.QueueDepth
-	20, // 11: slotd.v1.RunnerView.labels:type_name -> slotd.v1.RunnerView.LabelsEntry
-	16, // 12: slotd.v1.IntrospectResponse.LatenciesEntry.value:type_name -> slotd.v1.LatencyView
-	0,  // 13: slotd.v1.Supervisor.CancelTask:input_type -> slotd.v1.CancelTaskRequest
-	4,  // 14: slotd.v1.Supervisor.ListSlots:input_type -> slotd.v1.ListSlotsRequest
-	6,  // 15: slotd.v1.Supervisor.GetSlot:input_type -> slotd.v1.GetSlotRequest
-	8,  // 16: slotd.v1.Supervisor.PurgeSlotTasks:input_type -> slotd.v1.PurgeSlotTasksRequest
-	10, // 17: slotd.v1.Supervisor.Introspect:input_type -> slotd.v1.IntrospectRequest
-	1,  // 18: slotd.v1.Supervisor.CancelTask:output_type -> slotd.v1.CancelTaskResponse
-	5,  // 19: slotd.v1.Supervisor.ListSlots:output_type -> slotd.v1.ListSlotsResponse
-	7,  // 20: slotd.v1.Supervisor.GetSlot:output_type -> slotd.v1.GetSlotResponse
-	9,  // 21: slotd.v1.Supervisor.PurgeSlotTasks:output_type -> slotd.v1.PurgeSlotTasksResponse
-	11, // 22: slotd.v1.Supervisor.Introspect:output_type -> slotd.v1.IntrospectResponse
-	18, // [18:23] is the sub-list for method output_type
-	13, // [13:18] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	34, // 0: slotd.v1.SubmitTasksRequest.specs:type_name -> solti.v1.CreateSpec
+	1,  // 1: slotd.v1.SubmitTasksResponse.results:type_name -> slotd.v1.SubmitTasksResult
+	35, // 2: slotd.v1.CancelTaskResponse.task:type_name -> solti.v1.TaskData
+	5,  // 3: slotd.v1.SlotView.counters:type_name -> slotd.v1.DecisionCounters
+	6,  // 4: slotd.v1.ListSlotsResponse.slots:type_name -> slotd.v1.SlotView
+	6,  // 5: slotd.v1.GetSlotResponse.slot:type_name -> slotd.v1.SlotView
+	15, // 6: slotd.v1.Event.task:type_name -> slotd.v1.TaskEvent
+	16, // 7: slotd.v1.Event.slot:type_name -> slotd.v1.SlotEvent
+	17, // 8: slotd.v1.Event.gap:type_name -> slotd.v1.GapEvent
+	36, // 9: slotd.v1.TaskEvent.phase:type_name -> solti.v1.TaskStatus
+	20, // 10: slotd.v1.ListNodesResponse.nodes:type_name -> slotd.v1.NodeView
+	30, // 11: slotd.v1.NodeView.labels:type_name -> slotd.v1.NodeView.LabelsEntry
+	31, // 12: slotd.v1.IntrospectResponse.tasks:type_name -> slotd.v1.IntrospectResponse.TasksEntry
+	5,  // 13: slotd.v1.IntrospectResponse.decisions:type_name -> slotd.v1.DecisionCounters
+	25, // 14: slotd.v1.IntrospectResponse.store:type_name -> slotd.v1.StoreView
+	26, // 15: slotd.v1.IntrospectResponse.logs:type_name -> slotd.v1.LogsView
+	27, // 16: slotd.v1.IntrospectResponse.runners:type_name -> slotd.v1.RunnerView
+	32, // 17: slotd.v1.IntrospectResponse.latencies:type_name -> slotd.v1.IntrospectResponse.LatenciesEntry
+	24, // 18: slotd.v1.IntrospectResponse.queues:type_name -> slotd.v1.QueueDepth
+	33, // 19: slotd.v1.RunnerView.labels:type_name -> slotd.v1.RunnerView.LabelsEntry
+	28, // 20: slotd.v1.IntrospectResponse.LatenciesEntry.value:type_name -> slotd.v1.LatencyView
+	0,  // 21: slotd.v1.Supervisor.SubmitTasks:input_type -> slotd.v1.SubmitTasksRequest
+	3,  // 22: slotd.v1.Supervisor.CancelTask:input_type -> slotd.v1.CancelTaskRequest
+	7,  // 23: slotd.v1.Supervisor.ListSlots:input_type -> slotd.v1.ListSlotsRequest
+	9,  // 24: slotd.v1.Supervisor.GetSlot:input_type -> slotd.v1.GetSlotRequest
+	11, // 25: slotd.v1.Supervisor.PurgeSlotTasks:input_type -> slotd.v1.PurgeSlotTasksRequest
+	13, // 26: slotd.v1.Supervisor.StreamEvents:input_type -> slotd.v1.StreamEventsRequest
+	18, // 27: slotd.v1.Supervisor.ListNodes:input_type -> slotd.v1.ListNodesRequest
+	22, // 28: slotd.v1.Supervisor.Introspect:input_type -> slotd.v1.IntrospectRequest
+	21, // 29: slotd.v1.Supervisor.GetVersion:input_type -> slotd.v1.GetVersionRequest
+	2,  // 30: slotd.v1.Supervisor.SubmitTasks:output_type -> slotd.v1.SubmitTasksResponse
+	4,  // 31: slotd.v1.Supervisor.CancelTask:output_type -> slotd.v1.CancelTaskResponse
+	8,  // 32: slotd.v1.Supervisor.ListSlots:output_type -> slotd.v1.ListSlotsResponse
+	10, // 33: slotd.v1.Supervisor.GetSlot:output_type -> slotd.v1.GetSlotResponse
+	12, // 34: slotd.v1.Supervisor.PurgeSlotTasks:output_type -> slotd.v1.PurgeSlotTasksResponse
+	14, // 35: slotd.v1.Supervisor.StreamEvents:output_type -> slotd.v1.Event
+	19, // 36: slotd.v1.Supervisor.ListNodes:output_type -> slotd.v1.ListNodesResponse
+	23, // 37: slotd.v1.Supervisor.Introspect:output_type -> slotd.v1.IntrospectResponse
+	29, // 38: slotd.v1.Supervisor.GetVersion:output_type -> slotd.v1.VersionResponse
+	30, // [30:39] is the sub-list for method output_type
+	21, // [21:30] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_slotd_v1_supervisor_proto_init() }
@@ -1527,15 +2530,24 @@ func file_slotd_v1_supervisor_proto_init() {
 	if File_slotd_v1_supervisor_proto != nil {
 		return
 	}
-	file_slotd_v1_supervisor_proto_msgTypes[0].OneofWrappers = []any{}
+	file_slotd_v1_supervisor_proto_msgTypes[1].OneofWrappers = []any{}
 	file_slotd_v1_supervisor_proto_msgTypes[3].OneofWrappers = []any{}
+	file_slotd_v1_supervisor_proto_msgTypes[6].OneofWrappers = []any{}
+	file_slotd_v1_supervisor_proto_msgTypes[13].OneofWrappers = []any{}
+	file_slotd_v1_supervisor_proto_msgTypes[14].OneofWrappers = []any{
+		(*Event_Task)(nil),
+		(*Event_Slot)(nil),
+		(*Event_Gap)(nil),
+	}
+	file_slotd_v1_supervisor_proto_msgTypes[15].OneofWrappers = []any{}
+	file_slotd_v1_supervisor_proto_msgTypes[16].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_slotd_v1_supervisor_proto_rawDesc), len(file_slotd_v1_supervisor_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

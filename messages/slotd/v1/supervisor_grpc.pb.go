@@ -21,11 +21,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
+	Supervisor_SubmitTasks_FullMethodName    = "/slotd.v1.Supervisor/SubmitTasks"
 	Supervisor_CancelTask_FullMethodName     = "/slotd.v1.Supervisor/CancelTask"
 	Supervisor_ListSlots_FullMethodName      = "/slotd.v1.Supervisor/ListSlots"
 	Supervisor_GetSlot_FullMethodName        = "/slotd.v1.Supervisor/GetSlot"
 	Supervisor_PurgeSlotTasks_FullMethodName = "/slotd.v1.Supervisor/PurgeSlotTasks"
+	Supervisor_StreamEvents_FullMethodName   = "/slotd.v1.Supervisor/StreamEvents"
+	Supervisor_ListNodes_FullMethodName      = "/slotd.v1.Supervisor/ListNodes"
 	Supervisor_Introspect_FullMethodName     = "/slotd.v1.Supervisor/Introspect"
+	Supervisor_GetVersion_FullMethodName     = "/slotd.v1.Supervisor/GetVersion"
 )
 
 // SupervisorClient is the client API for Supervisor service.
@@ -34,11 +38,18 @@ const (
 //
 // Supervisor: one rpc per further route.
 type SupervisorClient interface {
+	// Submits up to 1000 specs, each decided as if alone and in this order, all durable together.
+	SubmitTasks(ctx context.Context, in *SubmitTasksRequest, opts ...grpc.CallOption) (*SubmitTasksResponse, error)
 	CancelTask(ctx context.Context, in *CancelTaskRequest, opts ...grpc.CallOption) (*CancelTaskResponse, error)
 	ListSlots(ctx context.Context, in *ListSlotsRequest, opts ...grpc.CallOption) (*ListSlotsResponse, error)
 	GetSlot(ctx context.Context, in *GetSlotRequest, opts ...grpc.CallOption) (*GetSlotResponse, error)
 	PurgeSlotTasks(ctx context.Context, in *PurgeSlotTasksRequest, opts ...grpc.CallOption) (*PurgeSlotTasksResponse, error)
+	// Transitions of tasks and slots, live or from a known event on, until the client leaves or the node stops.
+	StreamEvents(ctx context.Context, in *StreamEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Event], error)
+	ListNodes(ctx context.Context, in *ListNodesRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
 	Introspect(ctx context.Context, in *IntrospectRequest, opts ...grpc.CallOption) (*IntrospectResponse, error)
+	// Needs no token.
+	GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*VersionResponse, error)
 }
 
 type supervisorClient struct {
@@ -47,6 +58,16 @@ type supervisorClient struct {
 
 func NewSupervisorClient(cc grpc.ClientConnInterface) SupervisorClient {
 	return &supervisorClient{cc}
+}
+
+func (c *supervisorClient) SubmitTasks(ctx context.Context, in *SubmitTasksRequest, opts ...grpc.CallOption) (*SubmitTasksResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SubmitTasksResponse)
+	err := c.cc.Invoke(ctx, Supervisor_SubmitTasks_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *supervisorClient) CancelTask(ctx context.Context, in *CancelTaskRequest, opts ...grpc.CallOption) (*CancelTaskResponse, error) {
@@ -89,10 +110,49 @@ func (c *supervisorClient) PurgeSlotTasks(ctx context.Context, in *PurgeSlotTask
 	return out, nil
 }
 
+func (c *supervisorClient) StreamEvents(ctx context.Context, in *StreamEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Event], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Supervisor_ServiceDesc.Streams[0], Supervisor_StreamEvents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamEventsRequest, Event]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Supervisor_StreamEventsClient = grpc.ServerStreamingClient[Event]
+
+func (c *supervisorClient) ListNodes(ctx context.Context, in *ListNodesRequest, opts ...grpc.CallOption) (*ListNodesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListNodesResponse)
+	err := c.cc.Invoke(ctx, Supervisor_ListNodes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *supervisorClient) Introspect(ctx context.Context, in *IntrospectRequest, opts ...grpc.CallOption) (*IntrospectResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(IntrospectResponse)
 	err := c.cc.Invoke(ctx, Supervisor_Introspect_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *supervisorClient) GetVersion(ctx context.Context, in *GetVersionRequest, opts ...grpc.CallOption) (*VersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VersionResponse)
+	err := c.cc.Invoke(ctx, Supervisor_GetVersion_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -105,11 +165,18 @@ func (c *supervisorClient) Introspect(ctx context.Context, in *IntrospectRequest
 //
 // Supervisor: one rpc per further route.
 type SupervisorServer interface {
+	// Submits up to 1000 specs, each decided as if alone and in this order, all durable together.
+	SubmitTasks(context.Context, *SubmitTasksRequest) (*SubmitTasksResponse, error)
 	CancelTask(context.Context, *CancelTaskRequest) (*CancelTaskResponse, error)
 	ListSlots(context.Context, *ListSlotsRequest) (*ListSlotsResponse, error)
 	GetSlot(context.Context, *GetSlotRequest) (*GetSlotResponse, error)
 	PurgeSlotTasks(context.Context, *PurgeSlotTasksRequest) (*PurgeSlotTasksResponse, error)
+	// Transitions of tasks and slots, live or from a known event on, until the client leaves or the node stops.
+	StreamEvents(*StreamEventsRequest, grpc.ServerStreamingServer[Event]) error
+	ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error)
 	Introspect(context.Context, *IntrospectRequest) (*IntrospectResponse, error)
+	// Needs no token.
+	GetVersion(context.Context, *GetVersionRequest) (*VersionResponse, error)
 	mustEmbedUnimplementedSupervisorServer()
 }
 
@@ -120,6 +187,9 @@ type SupervisorServer interface {
 // pointer dereference when methods are called.
 type UnimplementedSupervisorServer struct{}
 
+func (UnimplementedSupervisorServer) SubmitTasks(context.Context, *SubmitTasksRequest) (*SubmitTasksResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SubmitTasks not implemented")
+}
 func (UnimplementedSupervisorServer) CancelTask(context.Context, *CancelTaskRequest) (*CancelTaskResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CancelTask not implemented")
 }
@@ -132,8 +202,17 @@ func (UnimplementedSupervisorServer) GetSlot(context.Context, *GetSlotRequest) (
 func (UnimplementedSupervisorServer) PurgeSlotTasks(context.Context, *PurgeSlotTasksRequest) (*PurgeSlotTasksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PurgeSlotTasks not implemented")
 }
+func (UnimplementedSupervisorServer) StreamEvents(*StreamEventsRequest, grpc.ServerStreamingServer[Event]) error {
+	return status.Error(codes.Unimplemented, "method StreamEvents not implemented")
+}
+func (UnimplementedSupervisorServer) ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListNodes not implemented")
+}
 func (UnimplementedSupervisorServer) Introspect(context.Context, *IntrospectRequest) (*IntrospectResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Introspect not implemented")
+}
+func (UnimplementedSupervisorServer) GetVersion(context.Context, *GetVersionRequest) (*VersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetVersion not implemented")
 }
 func (UnimplementedSupervisorServer) mustEmbedUnimplementedSupervisorServer() {}
 func (UnimplementedSupervisorServer) testEmbeddedByValue()                    {}
@@ -154,6 +233,24 @@ func RegisterSupervisorServer(s grpc.ServiceRegistrar, srv SupervisorServer) {
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&Supervisor_ServiceDesc, srv)
+}
+
+func _Supervisor_SubmitTasks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SubmitTasksRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SupervisorServer).SubmitTasks(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Supervisor_SubmitTasks_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SupervisorServer).SubmitTasks(ctx, req.(*SubmitTasksRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _Supervisor_CancelTask_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -228,6 +325,35 @@ func _Supervisor_PurgeSlotTasks_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Supervisor_StreamEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(StreamEventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(SupervisorServer).StreamEvents(m, &grpc.GenericServerStream[StreamEventsRequest, Event]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Supervisor_StreamEventsServer = grpc.ServerStreamingServer[Event]
+
+func _Supervisor_ListNodes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListNodesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SupervisorServer).ListNodes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Supervisor_ListNodes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SupervisorServer).ListNodes(ctx, req.(*ListNodesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Supervisor_Introspect_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(IntrospectRequest)
 	if err := dec(in); err != nil {
@@ -246,6 +372,24 @@ func _Supervisor_Introspect_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Supervisor_GetVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SupervisorServer).GetVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Supervisor_GetVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SupervisorServer).GetVersion(ctx, req.(*GetVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Supervisor_ServiceDesc is the grpc.ServiceDesc for Supervisor service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -253,6 +397,10 @@ var Supervisor_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "slotd.v1.Supervisor",
 	HandlerType: (*SupervisorServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "SubmitTasks",
+			Handler:    _Supervisor_SubmitTasks_Handler,
+		},
 		{
 			MethodName: "CancelTask",
 			Handler:    _Supervisor_CancelTask_Handler,
@@ -270,10 +418,24 @@ var Supervisor_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Supervisor_PurgeSlotTasks_Handler,
 		},
 		{
+			MethodName: "ListNodes",
+			Handler:    _Supervisor_ListNodes_Handler,
+		},
+		{
 			MethodName: "Introspect",
 			Handler:    _Supervisor_Introspect_Handler,
 		},
+		{
+			MethodName: "GetVersion",
+			Handler:    _Supervisor_GetVersion_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "StreamEvents",
+			Handler:       _Supervisor_StreamEvents_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "slotd/v1/supervisor.proto",
 }
