@@ -33,8 +33,8 @@ import (
 
 // Config is a node. Zero values mean the defaults named here.
 type Config struct {
-	Node        string          // name of the node; default "local"
-	Version     string          // of the program, for whoever asks about the node
+	Node        string // name of the node; default "local"
+	Version     string // of the program, for whoever asks about the node
 	Labels      map[string]string
 	Store       store.Store     // owned by the caller, who closes it after Stop
 	Logs        *logs.Logs      // owned by the caller, who shuts it down after Stop

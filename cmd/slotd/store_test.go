@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -72,7 +73,7 @@ func tree(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// changeLog changes the last log of a store, and returns its name.
+// changeLog changes the last log of a store that was closed, without the zeros behind its end, and returns its name.
 func changeLog(t *testing.T, data string, change func(log []byte) []byte) string {
 	t.Helper()
 	logs, err := filepath.Glob(filepath.Join(data, storeDir, "*.log"))
@@ -84,6 +85,8 @@ func changeLog(t *testing.T, data string, change func(log []byte) []byte) string
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The mark of its end is a number of 4 bytes, the lowest first.
+	log = log[:min(len(log), len(bytes.TrimRight(log, "\x00"))+3)]
 	if err := os.WriteFile(last, change(log), 0o600); err != nil {
 		t.Fatal(err)
 	}

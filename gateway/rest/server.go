@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/hashicorp/go-hclog"
@@ -44,6 +45,7 @@ type Server struct {
 	guard  guard
 	engine *gin.Engine
 	http   *http.Server
+	fresh  newcomers
 
 	draining atomic.Bool        // submissions are refused
 	ending   context.Context    //nolint:containedctx // a state of the server, not of a call: done when streams end and waits answer
@@ -73,6 +75,7 @@ func New(config Config, deps Deps) (*Server, error) {
 		ReadHeaderTimeout: config.HeaderTimeout,
 		IdleTimeout:       config.IdleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         s.fresh.note,
 		ErrorLog:          deps.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is a route like any other: checked, logged and unknown
@@ -101,9 +104,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
 	s.end()
 	defer s.abandon()
+	dismissal := time.AfterFunc(newcomerPatience, s.fresh.dismiss)
+	defer dismissal.Stop()
 	if err := s.http.Shutdown(ctx); err != nil {
+		closed := s.http.Close() // first: who is told to give up would still answer
 		s.abandon()
-		return errors.Join(fmt.Errorf("http: requests were cut off: %w", err), s.http.Close())
+		return errors.Join(fmt.Errorf("http: requests were cut off: %w", err), closed)
 	}
 	return nil
 }

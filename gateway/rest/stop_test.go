@@ -2,7 +2,9 @@ package rest_test
 
 import (
 	"context"
+	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -186,6 +188,27 @@ func TestShutdownLetsWaitsAnswerAndEndsStreams(t *testing.T) {
 	}
 	receive(t, f.closed, "the end of the cursor")
 	readOff(t, stream)
+}
+
+// Browsers and HTTP libraries open connections that they may need later.
+func TestShutdownDoesNotWaitForConnectionsThatHaveSaidNothing(t *testing.T) {
+	n := start(t, rest.Config{})
+	silent, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(n.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.do("GET", "/healthz", "")                                    // so it has been accepted
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // net/http waits for 5
+	defer cancel()
+	if err := n.server.Shutdown(ctx); err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+	if _, err := silent.Read(make([]byte, 1)); err == nil {
+		t.Error("the silent connection was sent something")
+	}
+	if err := silent.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestShutdownCutsWhatDoesNotEnd(t *testing.T) {

@@ -50,6 +50,7 @@ type Server struct {
 	end    context.CancelFunc
 	follow sync.WaitGroup // the goroutine that follows readiness
 	once   sync.Once
+	fresh  greetings
 }
 
 // New returns a server that listens nowhere yet.
@@ -83,7 +84,7 @@ func (s *Server) Serve(l net.Listener) error {
 		s.refresh()
 		s.follow.Go(s.followReadiness)
 	})
-	if err := s.grpc.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+	if err := s.grpc.Serve(hall{l, &s.fresh}); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("grpc: %w", err)
 	}
 	return nil
@@ -96,6 +97,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.end()
 	s.once.Do(func() {}) // a Serve that comes late starts nothing
 	s.follow.Wait()
+	dismissal := time.AfterFunc(greetingPatience, s.fresh.dismiss)
+	defer dismissal.Stop()
 	finished := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop()

@@ -43,6 +43,26 @@ func (r *reader) Ready() error {
 	return nil
 }
 
+// A connection that says nothing does not keep a server from ending.
+func TestShutdownDoesNotWaitForHandshakes(t *testing.T) {
+	server, _, conn := start(t)
+	silent, err := new(net.Dialer).DialContext(t.Context(), "tcp", conn.Target())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
+		t.Fatal(err) // so the silent one has been accepted
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience/2)
+	defer cancel()
+	if err := server.Shutdown(ctx); err != nil {
+		t.Errorf("shutdown: %v", err)
+	}
+	if err := silent.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func start(t *testing.T) (*rpc.Server, *reader, *grpc.ClientConn) {
 	t.Helper()
 	r := &reader{}

@@ -3,14 +3,19 @@ package faults
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/wal"
 )
 
 // A store with a flipped bit, or with less than was acknowledged, either starts with all that was acknowledged, because
@@ -59,12 +64,17 @@ func TestATornTailIsDiscardedAndTold(t *testing.T) {
 	w, store := restingWorld(t)
 	whole := readTree(t, store)
 	name := newestLog(t, whole)
+	end := endOfLog(t, store, name)
 	r := rand.New(rand.NewPCG(seed, 0))
 	for range 6 {
 		torn := cloneTree(whole)
 		// The beginning of a write, of which the rest did not reach the disk: what is there looks like the last one did.
 		log := torn[name]
-		torn[name] = append(slices.Clone(log), log[len(log)-min(len(log), 1+r.IntN(200)):][:1+r.IntN(6)]...)
+		part := log[end:end]
+		for len(bytes.Trim(part, "\x00")) == 0 { // zeros would be no write at all
+			part = log[end-min(end, 6+r.IntN(200)):][:1+r.IntN(6)]
+		}
+		copy(log[end:], part)
 		writeTree(t, store, torn)
 		l := w.start(plan{calm: true})
 		l.await(t)
@@ -128,7 +138,8 @@ func (w *world) refusal(l *life, what, store string, before map[string][]byte) {
 	}
 }
 
-// damage flips a bit of some file, or cuts off the end of one.
+// damage flips a bit of some file, or cuts off the end of one; not of the zeros that a log is filled with, most of the
+// time.
 func damage(r *rand.Rand, whole map[string][]byte) (what string, damaged map[string][]byte) {
 	damaged = cloneTree(whole)
 	var names []string
@@ -140,12 +151,16 @@ func damage(r *rand.Rand, whole map[string][]byte) (what string, damaged map[str
 	slices.Sort(names)
 	name := names[r.IntN(len(names))]
 	data := damaged[name]
+	size := len(data)
+	if r.IntN(8) > 0 {
+		size = max(1, len(bytes.TrimRight(data, "\x00")))
+	}
 	if r.IntN(4) == 0 {
-		keep := r.IntN(len(data))
+		keep := r.IntN(size)
 		damaged[name] = data[:keep]
 		return fmt.Sprintf("%s cut from %d bytes to %d", name, len(data), keep), damaged
 	}
-	at, bit := r.IntN(len(data)), r.IntN(8)
+	at, bit := r.IntN(size), r.IntN(8)
 	data[at] ^= 1 << bit
 	return fmt.Sprintf("bit %d of byte %d of %d of %s flipped", bit, at, len(data), name), damaged
 }
@@ -161,6 +176,35 @@ func newestLog(t *testing.T, tree map[string][]byte) (name string) {
 		t.Fatal("the store has no log")
 	}
 	return name
+}
+
+// endOfLog is how far a log has been written. Zeros follow.
+func endOfLog(t *testing.T, store, name string) int {
+	t.Helper()
+	logs, err := wal.Scan(wal.Dir{FS: vfs.Default, Dirname: store})
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.ParseUint(strings.TrimSuffix(name, ".log"), 10, 64)
+	log, ok := logs.Get(wal.NumWAL(number))
+	if err != nil || !ok {
+		t.Fatalf("%s is no log: %v", name, err)
+	}
+	reader := log.OpenForRead()
+	defer func() {
+		if err := reader.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for {
+		record, at, err := reader.NextRecord()
+		if err != nil {
+			return int(at.Physical)
+		}
+		if _, err := io.Copy(io.Discard, record); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // readTree reads all files below dir.
