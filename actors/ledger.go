@@ -21,16 +21,32 @@ type ledger struct {
 	commits *catalog.Latency
 }
 
-func (l *ledger) Commit(b *store.Batch, done func(error)) {
+func (l *ledger) Commit(b *store.Batch, done func(error)) { l.store.Commit(b, l.published(b, done)) }
+
+// CommitInto commits as a part of something greater; false: that is over, and the batch is to be committed alone.
+func (l *ledger) CommitInto(part *store.Part, b *store.Batch, done func(error)) bool {
+	return part.Commit(b, l.published(b, done))
+}
+
+// bracketPatience is how long several slots are given to decide about submissions that come together.
+const bracketPatience = time.Second
+
+// Bracket begins one commit of n parts.
+func (l *ledger) Bracket(n int) (*store.Bracket, []*store.Part) {
+	return store.NewBracket(n, bracketPatience, l.store.Commit)
+}
+
+// published is done, after what has become durable with a batch can be seen.
+func (l *ledger) published(b *store.Batch, done func(error)) func(error) {
 	began := time.Now()
-	l.store.Commit(b, func(err error) {
+	return func(err error) {
 		if err == nil {
 			l.commits.Record(time.Since(began))
 			l.publish(b)
 			failpoint.Hit("ledger/published")
 		}
 		done(err)
-	})
+	}
 }
 
 func (l *ledger) publish(b *store.Batch) {

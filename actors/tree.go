@@ -178,6 +178,7 @@ func (t *Tree) registryDeps(options []actor.PropsOption) *registry.Deps {
 		},
 		Writable: t.writable,
 		Active:   t.catalog.Active,
+		Bracket:  t.ledger.Bracket,
 		Count:    t.catalog.Count,
 		Live:     func(n int) { t.live.Store(int64(n)) },
 		Ready:    t.becomeReady,
@@ -188,6 +189,7 @@ func (t *Tree) registryDeps(options []actor.PropsOption) *registry.Deps {
 		Logger:   t.cfg.Logger,
 		Slot: &slot.Deps{
 			Commit:     t.ledger.Commit,
+			CommitInto: t.ledger.CommitInto,
 			Writable:   t.writable,
 			Record:     t.record,
 			Known:      t.known,

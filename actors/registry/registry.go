@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"slotd/actors/slot"
+	"slotd/actors/store"
 	"slotd/messages"
 	slotdv1 "slotd/messages/slotd/v1"
 	soltiv1 "slotd/messages/solti/v1"
@@ -50,6 +51,8 @@ type Deps struct {
 	Runnable func(*soltiv1.CreateSpec) *slotdv1.Rejection
 	// Active counts the tasks that are not terminal.
 	Active func() int
+	// Bracket begins one commit of so many parts.
+	Bracket func(parts int) (*store.Bracket, []*store.Part)
 	// Count counts one decision.
 	Count func(slot string, d messages.Decision)
 	// Live is told how many slots are in memory.
@@ -110,22 +113,24 @@ const (
 
 // drainage is what a registry that begins again takes over: the node still ends.
 type drainage struct {
-	draining *slotdv1.Drain // the last one
-	drained  []*actor.PID   // told when no slot is left
+	draining *slotdv1.Drain   // the last one
+	drained  []*actor.PID     // told when no slot is left
+	brackets []*store.Bracket // begun; those that are over leave with the next
 }
 
 // lane is the registry's side of a slot.
 type lane struct {
 	pid     *actor.PID // nil while the slot is being rebuilt
 	sent    uint64
-	held    []envelope // what came meanwhile
-	open    int        // submissions without an answer
-	deaths  int        // of its actors
-	resting bool       // through with a drain
+	held    []envelope    // what came meanwhile
+	open    int           // submissions without an answer
+	parts   []*store.Part // it may have to commit something into
+	deaths  int           // of its actors
+	resting bool          // through with a drain
 }
 
 type envelope struct {
-	message proto.Message
+	message any
 	sender  *actor.PID
 }
 
@@ -162,6 +167,8 @@ func (r *registry) Receive(c actor.Context) {
 		r.recovered(c, msg)
 	case *slotdv1.Submit:
 		r.command(c, envelope{msg, c.Sender()})
+	case *slotdv1.SubmitTasks:
+		r.command(c, envelope{message: msg})
 	case *slotdv1.Cancel:
 		r.command(c, envelope{msg, c.Sender()})
 	case *slotdv1.Delete:
@@ -185,6 +192,7 @@ func (r *registry) Receive(c actor.Context) {
 
 // start is the same after a crash of the registry: what it knew is in the store, and its slots have been stopped.
 func (r *registry) start(c actor.Context) {
+	r.abandonBrackets()
 	r.lanes, r.names = make(map[string]*lane), make(map[string]string)
 	deps := *r.deps.Slot
 	deps.Registry = c.Self()
@@ -229,13 +237,14 @@ func (r *registry) command(c actor.Context, e envelope) {
 		return
 	}
 	if r.stage == failed {
-		reply(c, e, messages.Reject(messages.LabelUnavailable,
-			"slotd could not read its store when it started; see its log, and try again after its restart", retryTooMany))
+		r.refuse(c, e)
 		return
 	}
 	switch msg := e.message.(type) {
 	case *slotdv1.Submit:
 		r.submit(c, e, msg)
+	case *slotdv1.SubmitTasks:
+		r.submitAll(c, msg)
 	case *slotdv1.Cancel:
 		r.cancelTask(c, e, msg)
 	case *slotdv1.Delete:
@@ -246,17 +255,23 @@ func (r *registry) command(c actor.Context, e envelope) {
 }
 
 func (r *registry) submit(c actor.Context, e envelope, msg *slotdv1.Submit) {
+	if minted := r.mint(c, e, msg); minted != nil {
+		r.forward(c, minted.GetSpec().GetSlot(), envelope{minted, e.sender}).open++
+	}
+}
+
+// mint gives a submission an id, unless the node itself refuses it; then nil.
+func (r *registry) mint(c actor.Context, e envelope, msg *slotdv1.Submit) *slotdv1.Submit {
 	now, name := time.Now(), msg.GetSpec().GetSlot()
 	if no := r.bounds(msg.GetSpec()); no != nil && !r.known(msg, now) {
 		reply(c, e, no)
-		return
+		return nil
 	}
 	r.pending++
-	l := r.forward(c, name, envelope{&slotdv1.Submit{
+	return &slotdv1.Submit{
 		Spec: msg.GetSpec(), IdempotencyKey: msg.GetIdempotencyKey(),
 		TaskId: r.minter.Mint(now, name), At: now.UnixMilli(),
-	}, e.sender})
-	l.open++
+	}
 }
 
 // bounds says why the node itself takes no such task now.
@@ -417,6 +432,7 @@ func (r *registry) terminated(c actor.Context, msg *actor.Terminated) {
 	l := r.lanes[name]
 	r.rests(l, false)
 	r.pending -= l.open // their answers died with the slot
+	l.dropParts()
 	l.pid, l.open = nil, 0
 	wait := min(rebuildDelay<<min(l.deaths, 16), maxRebuildDelay)
 	l.deaths++

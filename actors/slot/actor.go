@@ -17,6 +17,7 @@ import (
 // Deps is what every slot actor of a node shares.
 type Deps struct {
 	Commit     func(*store.Batch, func(error))
+	CommitInto func(*store.Part, *store.Batch, func(error)) bool      // false: the part is over
 	Writable   func() error                                           // says why the store cannot write, or nil; does not block
 	Record     func(id string, done func(*slotdv1.TaskRecord, error)) // reads a task back from the store, without blocking
 	Known      func(slot, key string, now time.Time) *slotdv1.KeyRecord
@@ -56,6 +57,7 @@ type slotActor struct {
 	name       string
 	core       Slot
 	pipeline   *store.Pipeline[Effect]
+	part       *store.Part    // of a commit with other slots, until that is over
 	residents  []Resident     // until Started
 	drain      *slotdv1.Drain // until Started
 	tenants    map[string]*tenant
@@ -117,7 +119,10 @@ func (a *slotActor) Receive(c actor.Context) {
 		return
 	case *slotdv1.Submit:
 		a.received++
-		a.submit(c, msg)
+		a.submit(c, msg, c.Sender())
+	case *Bulk:
+		a.received++
+		a.submitAll(c, msg)
 	case *slotdv1.Cancel:
 		a.received++
 		a.cancel(c, Cancel{Task: msg.GetTaskId(), Grace: grace(msg.GraceMs)})
@@ -197,8 +202,8 @@ func drainEvent(msg *slotdv1.Drain) Drain {
 }
 
 // submit answers a known idempotency key before the core hears of it.
-func (a *slotActor) submit(c actor.Context, msg *slotdv1.Submit) {
-	who := a.caller(c, true)
+func (a *slotActor) submit(c actor.Context, msg *slotdv1.Submit, sender *actor.PID) {
+	who := a.caller(sender, true)
 	if key := a.known(msg); key != nil {
 		a.repeat(c, who, key, msg)
 		return

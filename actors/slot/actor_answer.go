@@ -24,12 +24,12 @@ const unrecorded = "the store cannot write: what was to end is stopped, but that
 const doubtAfter = time.Second
 
 // caller numbers whoever waits for the answer to the present message; 0 = nobody does.
-func (a *slotActor) caller(c actor.Context, submit bool) Caller {
-	if c.Sender() == nil && !submit {
+func (a *slotActor) caller(sender *actor.PID, submit bool) Caller {
+	if sender == nil && !submit {
 		return 0
 	}
 	a.last++
-	put(&a.callers, a.last, caller{pid: c.Sender(), submit: submit})
+	put(&a.callers, a.last, caller{pid: sender, submit: submit})
 	return a.last
 }
 
@@ -58,7 +58,7 @@ func (a *slotActor) answer(c actor.Context, eff Answer) {
 // cancel does what is asked for as far as it can be done. While the store cannot write, who asks is told so at once, and
 // the slot does not remember who asked: clients repeat themselves, and nothing bounds how long a disk is full.
 func (a *slotActor) cancel(c actor.Context, ev Cancel) {
-	ev.Caller = a.caller(c, false)
+	ev.Caller = a.caller(c.Sender(), false)
 	if !a.stuck && !a.lost() {
 		a.step(c, ev)
 		return
@@ -70,7 +70,7 @@ func (a *slotActor) cancel(c actor.Context, ev Cancel) {
 }
 
 func (a *slotActor) clear(c actor.Context, ev Clear) {
-	ev.Caller = a.caller(c, false)
+	ev.Caller = a.caller(c.Sender(), false)
 	if a.stuck || a.lost() {
 		a.answer(c, Answer{Caller: ev.Caller, Reply: Unavailable})
 		ev.Caller = 0

@@ -68,6 +68,10 @@ func (a *slotActor) commit(batch *store.Batch, done func(error)) {
 		rest.Runs = slices.DeleteFunc(slices.Clone(batch.Runs), func(r *slotdv1.RunRecord) bool { return refused(r.GetTaskId()) })
 		batch = &rest
 	}
+	if a.part != nil && a.deps.CommitInto(a.part, batch, done) {
+		return
+	}
+	a.part = nil
 	a.deps.Commit(batch, done)
 }
 

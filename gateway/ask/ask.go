@@ -10,6 +10,7 @@ package ask
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -76,8 +77,8 @@ type Result struct {
 }
 
 // SubmitBatch submits 1 to MaxBatch specs as if each came alone and in this order, and returns their results in the same
-// order once all of them are decided and durable. A spec that is not valid spoils no other. Specs belong to the node
-// afterwards.
+// order once all of them are decided and durable, which they become with one commit. A spec that is not valid spoils no
+// other. Specs belong to the node afterwards.
 func (r *Registry) SubmitBatch(ctx context.Context, specs []*soltiv1.CreateSpec) ([]Result, error) {
 	if len(specs) == 0 || len(specs) > MaxBatch {
 		return nil, invalid(fmt.Errorf("specs: a batch has 1 to %d specs, this one has %d", MaxBatch, len(specs)))
@@ -85,17 +86,42 @@ func (r *Registry) SubmitBatch(ctx context.Context, specs []*soltiv1.CreateSpec)
 	deadline := time.Now().Add(submitLimit)
 	results := make([]Result, len(specs))
 	replies := make([]*reply, len(specs))
+	command := &slotdv1.SubmitTasks{}
 	for i, spec := range specs {
 		if results[i].Err = prepare(spec); results[i].Err == nil {
-			replies[i] = r.send(&slotdv1.Submit{Spec: spec})
+			replies[i] = r.take()
+			asker := replies[i].next()
+			command.Submits = append(command.Submits, &slotdv1.Submit{Spec: spec})
+			command.Askers = append(command.Askers, &slotdv1.Asker{Id: asker.GetId(), Request: asker.GetRequestId()})
 		}
 	}
+	var first *reply
 	for i, reply := range replies {
-		if reply != nil {
+		switch {
+		case reply == nil:
+		case first == nil:
+			first = reply
+			r.root.RequestWithCustomSender(r.pid, command, reply.pid()) // it hears when nobody is there
+			fallthrough
+		default:
 			results[i].TaskID, results[i].Err = submitted(ctx, reply, deadline)
+			if errors.Is(results[i].Err, errGone) {
+				r.unasked(results[i:], replies[i:])
+				return results, ctx.Err()
+			}
 		}
 	}
 	return results, ctx.Err()
+}
+
+// unasked gives all the same answer as the first of them: their command has reached nobody.
+func (r *Registry) unasked(results []Result, replies []*reply) {
+	for i, reply := range replies[1:] {
+		if reply != nil {
+			results[i+1].Err = results[0].Err
+			r.put(reply)
+		}
+	}
 }
 
 // Cancel stops a task, and returns once it is terminal. A grace replaces the spec's when it is shorter; 0 kills at once,
@@ -183,6 +209,9 @@ func unexpected(answer any) error {
 func reject(label, message string, after time.Duration) error {
 	return &messages.RejectionError{Rejection: messages.Reject(label, message, after)}
 }
+
+// errGone says that nobody is there to follow a command.
+var errGone = reject(messages.LabelUnavailable, "the node is stopping and takes no more commands; try again when it is back", retryAfter)
 
 // errLate ends the waiting for an answer that takes longer than the command's own time limit.
 var errLate = reject(messages.LabelUnavailable,

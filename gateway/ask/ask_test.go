@@ -24,6 +24,13 @@ func registry(t *testing.T, reply func(command any) any) (*ask.Registry, *actor.
 	t.Helper()
 	system := actor.NewActorSystem()
 	pid := system.Root.Spawn(actor.PropsFromFunc(func(c actor.Context) {
+		if many, ok := c.Message().(*slotdv1.SubmitTasks); ok {
+			for i, submit := range many.GetSubmits() {
+				asker := many.GetAskers()[i]
+				c.Send(&actor.PID{Address: c.Self().GetAddress(), Id: asker.GetId(), RequestId: asker.GetRequest()}, reply(submit))
+			}
+			return
+		}
 		if command, ok := c.Message().(proto.Message); ok && c.Sender() != nil {
 			if answer := reply(command); answer != nil {
 				c.Respond(answer)
@@ -126,6 +133,15 @@ func TestAStoppedRegistryIsUnavailable(t *testing.T) {
 	}
 	if _, err := r.Submit(t.Context(), spec("a"), nil); label(err) != messages.LabelUnavailable {
 		t.Errorf("Submit: %v, want Unavailable", err)
+	}
+	results, err := r.SubmitBatch(t.Context(), []*soltiv1.CreateSpec{spec(""), spec("a"), spec("b"), spec("")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{messages.LabelInvalidRequest, messages.LabelUnavailable, messages.LabelUnavailable, messages.LabelInvalidRequest} {
+		if label(results[i].Err) != want {
+			t.Errorf("result %d is %v, want %s", i, results[i].Err, want)
+		}
 	}
 }
 

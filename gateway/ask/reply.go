@@ -51,6 +51,11 @@ func (r *reply) next() *actor.PID {
 	defer r.mu.Unlock()
 	r.number++
 	r.open = true
+	return r.pid()
+}
+
+// pid is where the answer must be sent to.
+func (r *reply) pid() *actor.PID {
 	return &actor.PID{Address: r.home.processes().Address, Id: r.id, RequestId: r.number}
 }
 
@@ -113,7 +118,7 @@ func (r *reply) wait(ctx context.Context, deadline time.Time) (any, error) {
 		case *slotdv1.Rejection:
 			return nil, &messages.RejectionError{Rejection: answer}
 		case *actor.DeadLetterResponse:
-			return nil, reject(messages.LabelUnavailable, "the node is stopping and takes no more commands; try again when it is back", retryAfter)
+			return nil, errGone
 		}
 		return answer, nil
 	case <-ctx.Done():

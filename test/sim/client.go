@@ -37,8 +37,10 @@ func (c *client) live() {
 		}
 		task := w.known(d)
 		switch n := d.n(20); {
-		case n < 10 || task == "":
+		case n < 8 || task == "":
 			c.submit(l)
+		case n < 10:
+			c.submitMany(l)
 		case n < 13:
 			c.end(l, cancel, task)
 		case n < 15:
@@ -63,6 +65,22 @@ func (c *client) submit(l *life) {
 	}
 	c.ask(l, asked{request: id, verb: submit, slot: spec.GetSlot(), key: key, spec: spec, nonce: spec.GetLabels()[nonceLabel]},
 		&slotdv1.Submit{Spec: spec, IdempotencyKey: key})
+}
+
+// submitMany submits some tasks together.
+func (c *client) submitMany(l *life) {
+	command := &slotdv1.SubmitTasks{}
+	var answers []<-chan struct{}
+	for range 1 + c.dice.n(8) {
+		id := c.world.request()
+		spec := c.spec(id)
+		inbox, heard := c.begin(l, asked{request: id, verb: submit, slot: spec.GetSlot(), spec: spec, nonce: spec.GetLabels()[nonceLabel]})
+		command.Submits = append(command.Submits, &slotdv1.Submit{Spec: spec})
+		command.Askers = append(command.Askers, &slotdv1.Asker{Id: inbox.GetId()})
+		answers = append(answers, heard)
+	}
+	l.tree.System().Root.Send(l.tree.Registry(), command)
+	c.hear(l, answers...)
 }
 
 func (c *client) spec(request int) *soltiv1.CreateSpec {
@@ -148,13 +166,19 @@ func (c *client) wait(l *life, task string) {
 	}
 }
 
-// ask sends a command and waits for its answer, unless the client has lost patience before, or the node its life. The
-// answer is written down in the turn of whoever receives it.
+// ask sends a command and waits for its answer.
 func (c *client) ask(l *life, a asked, msg proto.Message) {
+	inbox, heard := c.begin(l, a)
+	l.tree.System().Root.RequestWithCustomSender(l.tree.Registry(), msg, inbox)
+	c.hear(l, heard)
+}
+
+// begin writes down what is asked and returns who takes the answer. That is written down in the turn of whoever receives
+// it.
+func (c *client) begin(l *life, a asked) (*actor.PID, <-chan struct{}) {
 	l.note(a)
 	heard := make(chan struct{})
-	root := l.tree.System().Root
-	inbox := root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+	return l.tree.System().Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
 		answer := answered{request: a.request}
 		switch msg := ctx.Message().(type) {
 		case *slotdv1.Submitted:
@@ -176,16 +200,24 @@ func (c *client) ask(l *life, a asked, msg proto.Message) {
 		})
 		close(heard)
 		ctx.Stop(ctx.Self())
-	}))
-	root.RequestWithCustomSender(l.tree.Registry(), msg, inbox)
+	})), heard
+}
+
+// hear waits for answers, unless the client has lost patience before, or the node its life.
+func (c *client) hear(l *life, answers ...<-chan struct{}) {
 	wait := patience
 	if c.dice.one(10) { // somebody hangs up
 		wait = c.dice.upTo(50 * time.Millisecond)
 	}
-	select {
-	case <-heard:
-	case <-l.gone:
-	case <-time.After(wait):
+	late := time.After(wait)
+	for _, heard := range answers {
+		select {
+		case <-heard:
+		case <-l.gone:
+			return
+		case <-late:
+			return
+		}
 	}
 }
 

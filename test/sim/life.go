@@ -21,6 +21,7 @@ import (
 	"slotd/actors/actortest"
 	"slotd/actors/logs"
 	"slotd/actors/runner"
+	"slotd/actors/slot"
 	"slotd/actors/store"
 	"slotd/messages"
 	slotdv1 "slotd/messages/slotd/v1"
@@ -130,10 +131,12 @@ var points = []struct {
 	{"task.taskActor", &slotdv1.StopTask{}},
 	{"task.taskActor", store.Committed{}},
 	{"slot.slotActor", &slotdv1.Submit{}},
+	{"slot.slotActor", &slot.Bulk{}},
 	{"slot.slotActor", &slotdv1.Cancel{}},
 	{"slot.slotActor", &slotdv1.TaskFinished{}},
 	{"slot.slotActor", store.Committed{}},
 	{"registry.registry", &slotdv1.Submit{}},
+	{"registry.registry", &slotdv1.SubmitTasks{}},
 	{"registry.registry", &slotdv1.Decided{}},
 	{"registry.registry", &slotdv1.Retire{}},
 }

@@ -264,6 +264,112 @@ func (x *Submitted) GetTaskId() string {
 	return ""
 }
 
+// SubmitTasks is many of Submit, in this order, durable together. Each asker gets the answer to the submit of its place.
+type SubmitTasks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Submits       []*Submit              `protobuf:"bytes,1,rep,name=submits,proto3" json:"submits,omitempty"`
+	Askers        []*Asker               `protobuf:"bytes,2,rep,name=askers,proto3" json:"askers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitTasks) Reset() {
+	*x = SubmitTasks{}
+	mi := &file_slotd_v1_actor_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitTasks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitTasks) ProtoMessage() {}
+
+func (x *SubmitTasks) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_actor_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitTasks.ProtoReflect.Descriptor instead.
+func (*SubmitTasks) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SubmitTasks) GetSubmits() []*Submit {
+	if x != nil {
+		return x.Submits
+	}
+	return nil
+}
+
+func (x *SubmitTasks) GetAskers() []*Asker {
+	if x != nil {
+		return x.Askers
+	}
+	return nil
+}
+
+// Asker is a process that waits for an answer.
+type Asker struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Request       uint32                 `protobuf:"varint,2,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Asker) Reset() {
+	*x = Asker{}
+	mi := &file_slotd_v1_actor_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Asker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Asker) ProtoMessage() {}
+
+func (x *Asker) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_actor_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Asker.ProtoReflect.Descriptor instead.
+func (*Asker) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Asker) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Asker) GetRequest() uint32 {
+	if x != nil {
+		return x.Request
+	}
+	return 0
+}
+
 // Cancel stops a task and keeps its record. Answer, once it is terminal: TaskEnded or Rejection.
 type Cancel struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -276,7 +382,7 @@ type Cancel struct {
 
 func (x *Cancel) Reset() {
 	*x = Cancel{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[3]
+	mi := &file_slotd_v1_actor_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -288,7 +394,7 @@ func (x *Cancel) String() string {
 func (*Cancel) ProtoMessage() {}
 
 func (x *Cancel) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[3]
+	mi := &file_slotd_v1_actor_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -301,7 +407,7 @@ func (x *Cancel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cancel.ProtoReflect.Descriptor instead.
 func (*Cancel) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{3}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Cancel) GetTaskId() string {
@@ -329,7 +435,7 @@ type Delete struct {
 
 func (x *Delete) Reset() {
 	*x = Delete{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[4]
+	mi := &file_slotd_v1_actor_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -341,7 +447,7 @@ func (x *Delete) String() string {
 func (*Delete) ProtoMessage() {}
 
 func (x *Delete) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[4]
+	mi := &file_slotd_v1_actor_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -354,7 +460,7 @@ func (x *Delete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delete.ProtoReflect.Descriptor instead.
 func (*Delete) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{4}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Delete) GetTaskId() string {
@@ -380,7 +486,7 @@ type TaskEnded struct {
 
 func (x *TaskEnded) Reset() {
 	*x = TaskEnded{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[5]
+	mi := &file_slotd_v1_actor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -392,7 +498,7 @@ func (x *TaskEnded) String() string {
 func (*TaskEnded) ProtoMessage() {}
 
 func (x *TaskEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[5]
+	mi := &file_slotd_v1_actor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -405,7 +511,7 @@ func (x *TaskEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskEnded.ProtoReflect.Descriptor instead.
 func (*TaskEnded) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{5}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TaskEnded) GetTaskId() string {
@@ -426,7 +532,7 @@ type PurgeSlot struct {
 
 func (x *PurgeSlot) Reset() {
 	*x = PurgeSlot{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[6]
+	mi := &file_slotd_v1_actor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -438,7 +544,7 @@ func (x *PurgeSlot) String() string {
 func (*PurgeSlot) ProtoMessage() {}
 
 func (x *PurgeSlot) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[6]
+	mi := &file_slotd_v1_actor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -451,7 +557,7 @@ func (x *PurgeSlot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PurgeSlot.ProtoReflect.Descriptor instead.
 func (*PurgeSlot) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{6}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PurgeSlot) GetSlot() string {
@@ -477,7 +583,7 @@ type SlotPurged struct {
 
 func (x *SlotPurged) Reset() {
 	*x = SlotPurged{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[7]
+	mi := &file_slotd_v1_actor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +595,7 @@ func (x *SlotPurged) String() string {
 func (*SlotPurged) ProtoMessage() {}
 
 func (x *SlotPurged) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[7]
+	mi := &file_slotd_v1_actor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +608,7 @@ func (x *SlotPurged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotPurged.ProtoReflect.Descriptor instead.
 func (*SlotPurged) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{7}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SlotPurged) GetTaskIds() []string {
@@ -526,7 +632,7 @@ type Drain struct {
 
 func (x *Drain) Reset() {
 	*x = Drain{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[8]
+	mi := &file_slotd_v1_actor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -538,7 +644,7 @@ func (x *Drain) String() string {
 func (*Drain) ProtoMessage() {}
 
 func (x *Drain) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[8]
+	mi := &file_slotd_v1_actor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -551,7 +657,7 @@ func (x *Drain) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drain.ProtoReflect.Descriptor instead.
 func (*Drain) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{8}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Drain) GetGraceMs() uint64 {
@@ -576,7 +682,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[9]
+	mi := &file_slotd_v1_actor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +694,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[9]
+	mi := &file_slotd_v1_actor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +707,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{9}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{11}
 }
 
 // Retire: an idle slot offers to leave memory, having received so many messages.
@@ -617,7 +723,7 @@ type Retire struct {
 
 func (x *Retire) Reset() {
 	*x = Retire{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[10]
+	mi := &file_slotd_v1_actor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +735,7 @@ func (x *Retire) String() string {
 func (*Retire) ProtoMessage() {}
 
 func (x *Retire) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[10]
+	mi := &file_slotd_v1_actor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +748,7 @@ func (x *Retire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Retire.ProtoReflect.Descriptor instead.
 func (*Retire) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{10}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Retire) GetSlot() string {
@@ -679,7 +785,7 @@ type Decided struct {
 
 func (x *Decided) Reset() {
 	*x = Decided{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[11]
+	mi := &file_slotd_v1_actor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +797,7 @@ func (x *Decided) String() string {
 func (*Decided) ProtoMessage() {}
 
 func (x *Decided) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[11]
+	mi := &file_slotd_v1_actor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +810,7 @@ func (x *Decided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decided.ProtoReflect.Descriptor instead.
 func (*Decided) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{11}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Decided) GetSlot() string {
@@ -743,7 +849,7 @@ type StopTask struct {
 
 func (x *StopTask) Reset() {
 	*x = StopTask{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[12]
+	mi := &file_slotd_v1_actor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +861,7 @@ func (x *StopTask) String() string {
 func (*StopTask) ProtoMessage() {}
 
 func (x *StopTask) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[12]
+	mi := &file_slotd_v1_actor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +874,7 @@ func (x *StopTask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopTask.ProtoReflect.Descriptor instead.
 func (*StopTask) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{12}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StopTask) GetCause() string {
@@ -802,7 +908,7 @@ type TaskParked struct {
 
 func (x *TaskParked) Reset() {
 	*x = TaskParked{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[13]
+	mi := &file_slotd_v1_actor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +920,7 @@ func (x *TaskParked) String() string {
 func (*TaskParked) ProtoMessage() {}
 
 func (x *TaskParked) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[13]
+	mi := &file_slotd_v1_actor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +933,7 @@ func (x *TaskParked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskParked.ProtoReflect.Descriptor instead.
 func (*TaskParked) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{13}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TaskParked) GetTaskId() string {
@@ -848,7 +954,7 @@ type TaskDead struct {
 
 func (x *TaskDead) Reset() {
 	*x = TaskDead{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[14]
+	mi := &file_slotd_v1_actor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -860,7 +966,7 @@ func (x *TaskDead) String() string {
 func (*TaskDead) ProtoMessage() {}
 
 func (x *TaskDead) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[14]
+	mi := &file_slotd_v1_actor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -873,7 +979,7 @@ func (x *TaskDead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskDead.ProtoReflect.Descriptor instead.
 func (*TaskDead) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{14}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TaskDead) GetTaskId() string {
@@ -895,7 +1001,7 @@ type TaskFinished struct {
 
 func (x *TaskFinished) Reset() {
 	*x = TaskFinished{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[15]
+	mi := &file_slotd_v1_actor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +1013,7 @@ func (x *TaskFinished) String() string {
 func (*TaskFinished) ProtoMessage() {}
 
 func (x *TaskFinished) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[15]
+	mi := &file_slotd_v1_actor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +1026,7 @@ func (x *TaskFinished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskFinished.ProtoReflect.Descriptor instead.
 func (*TaskFinished) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{15}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TaskFinished) GetTask() *TaskRecord {
@@ -948,7 +1054,7 @@ type Acquire struct {
 
 func (x *Acquire) Reset() {
 	*x = Acquire{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[16]
+	mi := &file_slotd_v1_actor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1066,7 @@ func (x *Acquire) String() string {
 func (*Acquire) ProtoMessage() {}
 
 func (x *Acquire) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[16]
+	mi := &file_slotd_v1_actor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1079,7 @@ func (x *Acquire) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Acquire.ProtoReflect.Descriptor instead.
 func (*Acquire) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{16}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Acquire) GetTaskId() string {
@@ -1000,7 +1106,7 @@ type Granted struct {
 
 func (x *Granted) Reset() {
 	*x = Granted{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[17]
+	mi := &file_slotd_v1_actor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1118,7 @@ func (x *Granted) String() string {
 func (*Granted) ProtoMessage() {}
 
 func (x *Granted) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[17]
+	mi := &file_slotd_v1_actor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1131,7 @@ func (x *Granted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Granted.ProtoReflect.Descriptor instead.
 func (*Granted) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{17}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Granted) GetTaskId() string {
@@ -1054,7 +1160,7 @@ type StartAttempt struct {
 
 func (x *StartAttempt) Reset() {
 	*x = StartAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[18]
+	mi := &file_slotd_v1_actor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1172,7 @@ func (x *StartAttempt) String() string {
 func (*StartAttempt) ProtoMessage() {}
 
 func (x *StartAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[18]
+	mi := &file_slotd_v1_actor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1185,7 @@ func (x *StartAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartAttempt.ProtoReflect.Descriptor instead.
 func (*StartAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{18}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *StartAttempt) GetTaskId() string {
@@ -1117,7 +1223,7 @@ type AttachAttempt struct {
 
 func (x *AttachAttempt) Reset() {
 	*x = AttachAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[19]
+	mi := &file_slotd_v1_actor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1129,7 +1235,7 @@ func (x *AttachAttempt) String() string {
 func (*AttachAttempt) ProtoMessage() {}
 
 func (x *AttachAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[19]
+	mi := &file_slotd_v1_actor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1142,7 +1248,7 @@ func (x *AttachAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachAttempt.ProtoReflect.Descriptor instead.
 func (*AttachAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{19}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AttachAttempt) GetTaskId() string {
@@ -1177,7 +1283,7 @@ type StopAttempt struct {
 
 func (x *StopAttempt) Reset() {
 	*x = StopAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[20]
+	mi := &file_slotd_v1_actor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1295,7 @@ func (x *StopAttempt) String() string {
 func (*StopAttempt) ProtoMessage() {}
 
 func (x *StopAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[20]
+	mi := &file_slotd_v1_actor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +1308,7 @@ func (x *StopAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopAttempt.ProtoReflect.Descriptor instead.
 func (*StopAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{20}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StopAttempt) GetTaskId() string {
@@ -1230,7 +1336,7 @@ type KillAttempt struct {
 
 func (x *KillAttempt) Reset() {
 	*x = KillAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[21]
+	mi := &file_slotd_v1_actor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1348,7 @@ func (x *KillAttempt) String() string {
 func (*KillAttempt) ProtoMessage() {}
 
 func (x *KillAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[21]
+	mi := &file_slotd_v1_actor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1361,7 @@ func (x *KillAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillAttempt.ProtoReflect.Descriptor instead.
 func (*KillAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{21}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *KillAttempt) GetTaskId() string {
@@ -1283,7 +1389,7 @@ type ForgetAttempt struct {
 
 func (x *ForgetAttempt) Reset() {
 	*x = ForgetAttempt{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[22]
+	mi := &file_slotd_v1_actor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1401,7 @@ func (x *ForgetAttempt) String() string {
 func (*ForgetAttempt) ProtoMessage() {}
 
 func (x *ForgetAttempt) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[22]
+	mi := &file_slotd_v1_actor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1414,7 @@ func (x *ForgetAttempt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetAttempt.ProtoReflect.Descriptor instead.
 func (*ForgetAttempt) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{22}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ForgetAttempt) GetTaskId() string {
@@ -1337,7 +1443,7 @@ type AttemptStarted struct {
 
 func (x *AttemptStarted) Reset() {
 	*x = AttemptStarted{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[23]
+	mi := &file_slotd_v1_actor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1455,7 @@ func (x *AttemptStarted) String() string {
 func (*AttemptStarted) ProtoMessage() {}
 
 func (x *AttemptStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[23]
+	mi := &file_slotd_v1_actor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1468,7 @@ func (x *AttemptStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptStarted.ProtoReflect.Descriptor instead.
 func (*AttemptStarted) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{23}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AttemptStarted) GetTaskId() string {
@@ -1405,7 +1511,7 @@ type AttemptExited struct {
 
 func (x *AttemptExited) Reset() {
 	*x = AttemptExited{}
-	mi := &file_slotd_v1_actor_proto_msgTypes[24]
+	mi := &file_slotd_v1_actor_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1523,7 @@ func (x *AttemptExited) String() string {
 func (*AttemptExited) ProtoMessage() {}
 
 func (x *AttemptExited) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_actor_proto_msgTypes[24]
+	mi := &file_slotd_v1_actor_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1536,7 @@ func (x *AttemptExited) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttemptExited.ProtoReflect.Descriptor instead.
 func (*AttemptExited) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{24}
+	return file_slotd_v1_actor_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AttemptExited) GetTaskId() string {
@@ -1504,7 +1610,13 @@ const file_slotd_v1_actor_proto_rawDesc = "" +
 	"\atask_id\x18\x03 \x01(\tR\x06taskId\x12\x0e\n" +
 	"\x02at\x18\x04 \x01(\x03R\x02at\"$\n" +
 	"\tSubmitted\x12\x17\n" +
-	"\atask_id\x18\x01 \x01(\tR\x06taskId\"N\n" +
+	"\atask_id\x18\x01 \x01(\tR\x06taskId\"b\n" +
+	"\vSubmitTasks\x12*\n" +
+	"\asubmits\x18\x01 \x03(\v2\x10.slotd.v1.SubmitR\asubmits\x12'\n" +
+	"\x06askers\x18\x02 \x03(\v2\x0f.slotd.v1.AskerR\x06askers\"1\n" +
+	"\x05Asker\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\arequest\x18\x02 \x01(\rR\arequest\"N\n" +
 	"\x06Cancel\x12\x17\n" +
 	"\atask_id\x18\x01 \x01(\tR\x06taskId\x12\x1e\n" +
 	"\bgrace_ms\x18\x02 \x01(\x04H\x00R\agraceMs\x88\x01\x01B\v\n" +
@@ -1605,50 +1717,54 @@ func file_slotd_v1_actor_proto_rawDescGZIP() []byte {
 }
 
 var file_slotd_v1_actor_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_slotd_v1_actor_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_slotd_v1_actor_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_slotd_v1_actor_proto_goTypes = []any{
 	(ExitKind)(0),          // 0: slotd.v1.ExitKind
 	(*Rejection)(nil),      // 1: slotd.v1.Rejection
 	(*Submit)(nil),         // 2: slotd.v1.Submit
 	(*Submitted)(nil),      // 3: slotd.v1.Submitted
-	(*Cancel)(nil),         // 4: slotd.v1.Cancel
-	(*Delete)(nil),         // 5: slotd.v1.Delete
-	(*TaskEnded)(nil),      // 6: slotd.v1.TaskEnded
-	(*PurgeSlot)(nil),      // 7: slotd.v1.PurgeSlot
-	(*SlotPurged)(nil),     // 8: slotd.v1.SlotPurged
-	(*Drain)(nil),          // 9: slotd.v1.Drain
-	(*Drained)(nil),        // 10: slotd.v1.Drained
-	(*Retire)(nil),         // 11: slotd.v1.Retire
-	(*Decided)(nil),        // 12: slotd.v1.Decided
-	(*StopTask)(nil),       // 13: slotd.v1.StopTask
-	(*TaskParked)(nil),     // 14: slotd.v1.TaskParked
-	(*TaskDead)(nil),       // 15: slotd.v1.TaskDead
-	(*TaskFinished)(nil),   // 16: slotd.v1.TaskFinished
-	(*Acquire)(nil),        // 17: slotd.v1.Acquire
-	(*Granted)(nil),        // 18: slotd.v1.Granted
-	(*StartAttempt)(nil),   // 19: slotd.v1.StartAttempt
-	(*AttachAttempt)(nil),  // 20: slotd.v1.AttachAttempt
-	(*StopAttempt)(nil),    // 21: slotd.v1.StopAttempt
-	(*KillAttempt)(nil),    // 22: slotd.v1.KillAttempt
-	(*ForgetAttempt)(nil),  // 23: slotd.v1.ForgetAttempt
-	(*AttemptStarted)(nil), // 24: slotd.v1.AttemptStarted
-	(*AttemptExited)(nil),  // 25: slotd.v1.AttemptExited
-	(*v1.CreateSpec)(nil),  // 26: solti.v1.CreateSpec
-	(*TaskRecord)(nil),     // 27: slotd.v1.TaskRecord
-	(*RunRecord)(nil),      // 28: slotd.v1.RunRecord
+	(*SubmitTasks)(nil),    // 4: slotd.v1.SubmitTasks
+	(*Asker)(nil),          // 5: slotd.v1.Asker
+	(*Cancel)(nil),         // 6: slotd.v1.Cancel
+	(*Delete)(nil),         // 7: slotd.v1.Delete
+	(*TaskEnded)(nil),      // 8: slotd.v1.TaskEnded
+	(*PurgeSlot)(nil),      // 9: slotd.v1.PurgeSlot
+	(*SlotPurged)(nil),     // 10: slotd.v1.SlotPurged
+	(*Drain)(nil),          // 11: slotd.v1.Drain
+	(*Drained)(nil),        // 12: slotd.v1.Drained
+	(*Retire)(nil),         // 13: slotd.v1.Retire
+	(*Decided)(nil),        // 14: slotd.v1.Decided
+	(*StopTask)(nil),       // 15: slotd.v1.StopTask
+	(*TaskParked)(nil),     // 16: slotd.v1.TaskParked
+	(*TaskDead)(nil),       // 17: slotd.v1.TaskDead
+	(*TaskFinished)(nil),   // 18: slotd.v1.TaskFinished
+	(*Acquire)(nil),        // 19: slotd.v1.Acquire
+	(*Granted)(nil),        // 20: slotd.v1.Granted
+	(*StartAttempt)(nil),   // 21: slotd.v1.StartAttempt
+	(*AttachAttempt)(nil),  // 22: slotd.v1.AttachAttempt
+	(*StopAttempt)(nil),    // 23: slotd.v1.StopAttempt
+	(*KillAttempt)(nil),    // 24: slotd.v1.KillAttempt
+	(*ForgetAttempt)(nil),  // 25: slotd.v1.ForgetAttempt
+	(*AttemptStarted)(nil), // 26: slotd.v1.AttemptStarted
+	(*AttemptExited)(nil),  // 27: slotd.v1.AttemptExited
+	(*v1.CreateSpec)(nil),  // 28: solti.v1.CreateSpec
+	(*TaskRecord)(nil),     // 29: slotd.v1.TaskRecord
+	(*RunRecord)(nil),      // 30: slotd.v1.RunRecord
 }
 var file_slotd_v1_actor_proto_depIdxs = []int32{
-	26, // 0: slotd.v1.Submit.spec:type_name -> solti.v1.CreateSpec
-	27, // 1: slotd.v1.TaskFinished.task:type_name -> slotd.v1.TaskRecord
-	28, // 2: slotd.v1.TaskFinished.run:type_name -> slotd.v1.RunRecord
-	26, // 3: slotd.v1.StartAttempt.spec:type_name -> solti.v1.CreateSpec
-	26, // 4: slotd.v1.AttachAttempt.spec:type_name -> solti.v1.CreateSpec
-	0,  // 5: slotd.v1.AttemptExited.kind:type_name -> slotd.v1.ExitKind
-	6,  // [6:6] is the sub-list for method output_type
-	6,  // [6:6] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	28, // 0: slotd.v1.Submit.spec:type_name -> solti.v1.CreateSpec
+	2,  // 1: slotd.v1.SubmitTasks.submits:type_name -> slotd.v1.Submit
+	5,  // 2: slotd.v1.SubmitTasks.askers:type_name -> slotd.v1.Asker
+	29, // 3: slotd.v1.TaskFinished.task:type_name -> slotd.v1.TaskRecord
+	30, // 4: slotd.v1.TaskFinished.run:type_name -> slotd.v1.RunRecord
+	28, // 5: slotd.v1.StartAttempt.spec:type_name -> solti.v1.CreateSpec
+	28, // 6: slotd.v1.AttachAttempt.spec:type_name -> solti.v1.CreateSpec
+	0,  // 7: slotd.v1.AttemptExited.kind:type_name -> slotd.v1.ExitKind
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_slotd_v1_actor_proto_init() }
@@ -1657,16 +1773,16 @@ func file_slotd_v1_actor_proto_init() {
 		return
 	}
 	file_slotd_v1_record_proto_init()
-	file_slotd_v1_actor_proto_msgTypes[3].OneofWrappers = []any{}
-	file_slotd_v1_actor_proto_msgTypes[4].OneofWrappers = []any{}
-	file_slotd_v1_actor_proto_msgTypes[12].OneofWrappers = []any{}
+	file_slotd_v1_actor_proto_msgTypes[5].OneofWrappers = []any{}
+	file_slotd_v1_actor_proto_msgTypes[6].OneofWrappers = []any{}
+	file_slotd_v1_actor_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_slotd_v1_actor_proto_rawDesc), len(file_slotd_v1_actor_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
