@@ -35,9 +35,6 @@ const (
 	DefaultPull           = "missing"
 )
 
-// Redacted is shown in place of a value that must not be seen.
-const Redacted = "***"
-
 // Defaults fills in what the spec leaves out, in place. It changes nothing that was given, valid or not, and does
 // nothing the second time. Max retries and the restart interval stay absent: absent means unlimited and at once.
 func Defaults(spec *soltiv1.CreateSpec) {
@@ -119,28 +116,6 @@ func Environ(env []*soltiv1.KeyValue) []string {
 		resolved = append(resolved, pair)
 	}
 	return resolved
-}
-
-// Redact returns the spec as it may be shown: secret values of the environment always read [Redacted], the others
-// unless showValues is set. The spec itself is returned when nothing in it needs hiding, else a copy; the given one is
-// never changed.
-func Redact(spec *soltiv1.CreateSpec, showValues bool) *soltiv1.CreateSpec {
-	hidden := func(kv *soltiv1.KeyValue) bool { return kv.GetSecret() || !showValues }
-	first := 0
-	env := EnvOf(spec)
-	for first < len(env) && !hidden(env[first]) {
-		first++
-	}
-	if first == len(env) {
-		return spec
-	}
-	shown := proto.CloneOf(spec)
-	for _, kv := range EnvOf(shown)[first:] {
-		if hidden(kv) {
-			kv.Value = Redacted
-		}
-	}
-	return shown
 }
 
 // SpecHash is the SHA-256 of the spec's deterministic encoding: equal specs have equal hashes. Call [Defaults] first
