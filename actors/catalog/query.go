@@ -163,10 +163,11 @@ type scan struct {
 	last  string // id looked at last
 	rows  []row  // in the order of the walk
 	total int
+	label map[string]string // room for the labels of one task
 }
 
 func (c *Catalog) scan(q messages.Query, x *index) (rows []row, total int) {
-	s := scan{query: q, walk: x.ascend, from: q.IDPrefix}
+	s := scan{query: q, walk: x.ascend, from: q.IDPrefix, label: map[string]string{}}
 	if q.Newest {
 		s.walk, s.from = x.descend, behind(q.IDPrefix)
 	}
@@ -196,7 +197,7 @@ func (s *scan) portion() (more bool) {
 		}
 		left--
 		s.last = e.id
-		if matches(s.query, e) {
+		if s.matches(e) {
 			if s.total >= s.query.Offset && len(s.rows) < s.query.Limit {
 				s.rows = append(s.rows, rowOf(e))
 			}
@@ -208,15 +209,16 @@ func (s *scan) portion() (more bool) {
 	return more
 }
 
-func matches(q messages.Query, e *entry) bool {
+func (s *scan) matches(e *entry) bool {
+	q := &s.query
 	return (q.Slot == "" || e.lane.name == q.Slot) &&
 		(q.Status == 0 || e.rec.GetStatus() == q.Status) &&
 		(q.Terminal == nil || isTerminal(e.rec) == *q.Terminal) &&
-		(q.Selector.Empty() || selected(q.Selector, e))
+		(q.Selector.Empty() || s.selected(e))
 }
 
-// selected says no to a spec that cannot be decoded: nobody knows its labels.
-func selected(by messages.Selector, e *entry) bool {
-	spec, err := e.spec.get()
-	return err == nil && by.Matches(spec.GetLabels())
+// selected says no to a spec whose labels cannot be read.
+func (s *scan) selected(e *entry) bool {
+	labels, err := e.spec.labels(s.label)
+	return err == nil && s.query.Selector.Matches(labels)
 }

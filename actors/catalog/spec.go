@@ -42,6 +42,17 @@ func (s *spec) get() (*soltiv1.CreateSpec, error) {
 	return s.decoded.Load(), nil
 }
 
+// labels returns the spec's labels: its own, or scratch with what it is stored with. To look at them it is not decoded:
+// one question would otherwise leave all specs of the node in memory as decoded.
+func (s *spec) labels(scratch map[string]string) (map[string]string, error) {
+	raw := s.raw.Load()
+	if raw == nil {
+		return s.decoded.Load().GetLabels(), nil
+	}
+	clear(scratch)
+	return scratch, raw.Labels(scratch)
+}
+
 // unreadable is what is shown of a task whose spec cannot be decoded: the slot is known from its record.
 func unreadable(rec *slotdv1.TaskRecord) *soltiv1.CreateSpec {
 	return &soltiv1.CreateSpec{Slot: rec.GetSlot()}

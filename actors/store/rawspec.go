@@ -45,10 +45,34 @@ func (r RawSpec) Slot() (slot string, found bool, err error) {
 	return slot, found, err
 }
 
-// Numbers of the fields on the way to the slot.
+// Labels puts the spec's labels into a map. It decodes nothing else; of a label that is there twice the last counts.
+func (r RawSpec) Labels(into map[string]string) error {
+	return eachField(r, func(num protowire.Number, spec []byte) error {
+		if num != specField {
+			return nil
+		}
+		return eachField(spec, func(num protowire.Number, entry []byte) error {
+			if num != labelsField {
+				return nil
+			}
+			var pair [2]string
+			err := eachField(entry, func(num protowire.Number, text []byte) error {
+				if num == 1 || num == 2 {
+					pair[num-1] = string(text)
+				}
+				return nil
+			})
+			into[pair[0]] = pair[1]
+			return err
+		})
+	})
+}
+
+// Numbers of the fields on the way to the slot and the labels.
 const (
-	specField = 2 // of SpecRecord
-	slotField = 1 // of CreateSpec
+	specField   = 2 // of SpecRecord
+	slotField   = 1 // of CreateSpec
+	labelsField = 8 // of CreateSpec
 )
 
 // eachField yields the fields of a message that have a length, as texts and messages do, and skips the others.

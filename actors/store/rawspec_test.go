@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -60,6 +61,10 @@ func agree(t *testing.T, data []byte) (decodes bool) {
 	}
 	if err != nil {
 		return false
+	}
+	labels := map[string]string{}
+	if err := raw.Labels(labels); err != nil || !maps.Equal(labels, rec.GetSpec().GetLabels()) {
+		t.Errorf("%x: Labels() = %v, %v, want that of %v", data, labels, err, rec)
 	}
 	slot, found, err := raw.Slot()
 	if err != nil || found != (rec.GetSpec() != nil) || slot != rec.GetSpec().GetSlot() {
