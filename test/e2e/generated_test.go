@@ -20,11 +20,11 @@ func (d *daemon) generated() *client.ClientWithResponses {
 	return c
 }
 
-// specOf is the spec of a task that runs argv, for the generated client.
-func specOf(slot string, argv ...string) client.CreateSpec {
+// lane is the spec of a task that runs argv in the slot of that name, for the generated client.
+func lane(argv ...string) client.CreateSpec {
 	args := argv[1:]
 	return client.CreateSpec{
-		Slot: slot, TimeoutMs: "600000",
+		Slot: "lane", TimeoutMs: "600000",
 		Kind: client.TaskKind{Subprocess: &client.SubprocessTask{Command: &client.CommandMode{Command: argv[0], Args: &args}}},
 	}
 }
@@ -51,7 +51,7 @@ func submitted(t testing.TB, c *client.ClientWithResponses, spec client.CreateSp
 func TestAGeneratedClientLivesThroughATask(t *testing.T) {
 	t.Parallel()
 	c, ctx := serve(t).generated(), t.Context()
-	spec := specOf("lane", "sh", "-c", "echo hello; exit 3")
+	spec := lane("sh", "-c", "echo hello; exit 3")
 	spec.Restart, spec.MaxRetries = new(client.RESTARTSTRATEGYONFAILURE), new(uint32(1))
 	spec.Backoff = &client.BackoffStrategy{FirstMs: "1", MaxMs: "2", Factor: 1.5, Jitter: new(client.JITTERSTRATEGYNONE)}
 	spec.Labels = &client.Labels{"made": "by-generator"}
@@ -134,15 +134,15 @@ func TestAGeneratedClientActsOnSlots(t *testing.T) {
 	t.Parallel()
 	d := serve(t)
 	c, ctx := d.generated(), t.Context()
-	holder := submitted(t, c, specOf("lane", "sleep", "1000"))
-	busy, err := c.SubmitTaskWithResponse(ctx, nil, client.SubmitTaskRequest{Spec: specOf("lane", "true")})
+	holder := submitted(t, c, lane("sleep", "1000"))
+	busy, err := c.SubmitTaskWithResponse(ctx, nil, client.SubmitTaskRequest{Spec: lane("true")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if e := got(t, "submit to a busy slot", busy.JSON409, busy.Body); e.Error != client.ErrorLabelSlotBusy || !strings.Contains(e.Message, holder) {
 		t.Errorf("submit to a busy slot: %+v", e)
 	}
-	invalid, err := c.SubmitTaskWithResponse(ctx, nil, client.SubmitTaskRequest{Spec: specOf("lane", "")})
+	invalid, err := c.SubmitTaskWithResponse(ctx, nil, client.SubmitTaskRequest{Spec: lane("")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,9 +150,9 @@ func TestAGeneratedClientActsOnSlots(t *testing.T) {
 		t.Errorf("submit nonsense: %+v", e)
 	}
 
-	queued := specOf("lane", "true")
+	queued := lane("true")
 	queued.Admission = new(client.ADMISSIONSTRATEGYQUEUE)
-	batch, err := c.SubmitTasksWithResponse(ctx, nil, client.SubmitTasksRequest{Specs: []client.CreateSpec{queued, specOf("lane", "true"), queued}})
+	batch, err := c.SubmitTasksWithResponse(ctx, nil, client.SubmitTasksRequest{Specs: []client.CreateSpec{queued, lane("true"), queued}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,8 +51,8 @@ func (v *visit) see(event any) {
 	switch event := event.(type) {
 	case *network.EventRequestWillBeSent:
 		v.requested = append(v.requested, event.Request.URL)
-	case *log.EventEntryAdded:
-		v.problems = append(v.problems, event.Entry.Text+" "+event.Entry.URL)
+	case *log.EventEntryAdded: //nolint:forbidigo // what the browser logs is what is looked for
+		v.problems = append(v.problems, event.Entry.Text+" "+event.Entry.URL) //nolint:forbidigo // the same
 	case *runtime.EventExceptionThrown:
 		v.problems = append(v.problems, event.ExceptionDetails.Text)
 	}
