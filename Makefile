@@ -3,6 +3,7 @@
 GOLANGCI_LINT      := v2.15.0
 PROTOC_GEN_GO      := v1.36.12
 PROTOC_GEN_GO_GRPC := v1.6.2
+OAPI_CODEGEN       := v2.8.2
 
 GO    := go
 GOBIN := $(or $(shell $(GO) env GOBIN),$(shell $(GO) env GOPATH)/bin)
@@ -51,8 +52,10 @@ demo: build ## a tour of slotd against a node of its own, which leaves nothing b
 bench: ## measure every figure beside its floor and rewrite test/bench/RESULTS.md
 	$(GO) run ./test/bench/figures -write test/bench/RESULTS.md
 
-generate: ## regenerate messages/**/*.pb.go (needs protoc: Debian's protobuf-compiler)
+generate: ## regenerate messages/**/*.pb.go and test/openapi/client (needs protoc: Debian's protobuf-compiler)
 	$(call tool,protoc-gen-go,google.golang.org/protobuf/cmd/protoc-gen-go,$(PROTOC_GEN_GO))
 	$(call tool,protoc-gen-go-grpc,google.golang.org/grpc/cmd/protoc-gen-go-grpc,$(PROTOC_GEN_GO_GRPC))
 	PATH="$(GOBIN):$$PATH" protoc -I messages --go_out=paths=source_relative:messages \
 		--go-grpc_out=paths=source_relative:messages $(PROTO)
+	$(call tool,oapi-codegen,github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen,$(OAPI_CODEGEN))
+	cd test/openapi/client && $(GOBIN)/oapi-codegen -config oapi-codegen.yaml ../../../gateway/rest/openapi.yaml

@@ -11,12 +11,12 @@ func etag(version uint64) string {
 	return `"` + strconv.FormatUint(version, 10) + `"`
 }
 
-// matches says whether If-None-Match names the version. The comparison is weak: W/ makes no difference.
-func matches(headers []string, version uint64) bool {
+// namesTag says whether If-None-Match names a tag. The comparison is weak: W/ makes no difference.
+func namesTag(headers []string, etag string) bool {
 	for _, header := range headers {
 		for tag := range strings.SplitSeq(header, ",") {
 			tag = strings.TrimSpace(tag)
-			if tag == "*" || strings.TrimPrefix(tag, "W/") == etag(version) {
+			if tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
 				return true
 			}
 		}

@@ -56,6 +56,8 @@ type node struct {
 	open     func(ctx context.Context, q messages.LogQuery) (gateway.Cursor, error)
 	panics   bool
 
+	undescribed bool // its answers are such as no real node gives, so they are not held against the OpenAPI document
+
 	served []<-chan error
 }
 
@@ -74,6 +76,14 @@ func start(t *testing.T, config rest.Config) *node {
 		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
+		if many, ok := command.(*slotdv1.SubmitTasks); ok {
+			for i, submit := range many.GetSubmits() {
+				n.commands = append(n.commands, submit)
+				asker := many.GetAskers()[i]
+				c.Send(&actor.PID{Address: c.Self().GetAddress(), Id: asker.GetId(), RequestId: asker.GetRequest()}, n.answer(submit))
+			}
+			return
+		}
 		n.commands = append(n.commands, command)
 		if answer := n.answer(command); answer != nil {
 			c.Respond(answer)
@@ -207,7 +217,7 @@ func (n *node) Slots() []*slotdv1.SlotView {
 }
 
 func (n *node) Introspect() *slotdv1.IntrospectResponse {
-	return &slotdv1.IntrospectResponse{Node: "here", Goroutines: 12}
+	return &slotdv1.IntrospectResponse{Node: "here", Goroutines: 12, Decisions: &slotdv1.DecisionCounters{}, Store: &slotdv1.StoreView{}, Logs: &slotdv1.LogsView{}}
 }
 
 func (n *node) Nodes() []*slotdv1.NodeView {
@@ -303,7 +313,11 @@ func (n *node) begin(ctx context.Context, method, path string, body io.Reader, h
 		}
 		request.Header.Add(name, value)
 	}
-	client := &http.Client{Transport: &http.Transport{DisableCompression: true}, Timeout: patience}
+	var transport http.RoundTripper = &http.Transport{DisableCompression: true}
+	if !n.undescribed {
+		transport = described(n.t).Transport(n.t, transport)
+	}
+	client := &http.Client{Transport: transport, Timeout: patience}
 	n.t.Cleanup(client.CloseIdleConnections)
 	response, err := client.Do(request)
 	if err != nil {
@@ -385,15 +399,17 @@ func (l *lines) await(t *testing.T, parts ...string) string {
 
 func task(id string, phase soltiv1.TaskStatus, version uint64) *soltiv1.TaskData {
 	terminal := phase > soltiv1.TaskStatus_TASK_STATUS_RUNNING
+	spec := &soltiv1.CreateSpec{
+		Slot: "a", TimeoutMs: 1000,
+		Kind: &soltiv1.TaskKind{Kind: &soltiv1.TaskKind_Subprocess{Subprocess: &soltiv1.SubprocessTask{
+			Mode: &soltiv1.SubprocessTask_Command{Command: &soltiv1.CommandMode{Command: "true"}},
+			Env:  []*soltiv1.KeyValue{{Key: "PLAIN", Value: "visible"}, {Key: "TOKEN", Value: "hunter2", Secret: true}},
+		}}},
+	}
+	messages.Defaults(spec)
 	return &soltiv1.TaskData{
 		Metadata: &soltiv1.ObjectMeta{Id: id, CreatedAt: 1, UpdatedAt: 2, ResourceVersion: version},
-		Spec: &soltiv1.CreateSpec{
-			Slot: "a", TimeoutMs: 1000,
-			Kind: &soltiv1.TaskKind{Kind: &soltiv1.TaskKind_Subprocess{Subprocess: &soltiv1.SubprocessTask{
-				Mode: &soltiv1.SubprocessTask_Command{Command: &soltiv1.CommandMode{Command: "true"}},
-				Env:  []*soltiv1.KeyValue{{Key: "PLAIN", Value: "visible"}, {Key: "TOKEN", Value: "hunter2", Secret: true}},
-			}}},
-		},
-		Status: &soltiv1.TaskStatusInfo{Phase: phase, Attempt: 1, Terminal: terminal},
+		Spec:     spec,
+		Status:   &soltiv1.TaskStatusInfo{Phase: phase, Attempt: 1, Terminal: terminal},
 	}
 }

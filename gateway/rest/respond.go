@@ -42,9 +42,13 @@ func (s *Server) answer(c *gin.Context, status int, m proto.Message) {
 }
 
 func (s *Server) writeJSON(c *gin.Context, status int, body []byte) {
-	header := c.Writer.Header()
-	header["Content-Type"] = jsonContent
-	header.Set("Content-Length", strconv.Itoa(len(body)))
+	c.Writer.Header()["Content-Type"] = jsonContent
+	s.writeBody(c, status, body)
+}
+
+// writeBody writes a whole body; its type is set.
+func (s *Server) writeBody(c *gin.Context, status int, body []byte) {
+	c.Writer.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	c.Status(status)
 	s.write(c, body)
 }

@@ -30,6 +30,9 @@ func (s *Server) routes() *gin.Engine {
 	get(root, "/healthz", s.health)
 	get(root, "/readyz", s.readiness)
 	get(root, "/version", s.version)
+	get(root, "/openapi.json", s.openAPI)
+	get(root, "/docs", s.reference)
+	get(root, "/docs/:asset", s.referenceAsset)
 
 	api := root.Group("/api/v1")
 	api.POST("/tasks", s.submit)

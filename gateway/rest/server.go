@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,10 +48,11 @@ type Server struct {
 	http   *http.Server
 	fresh  newcomers
 
-	draining atomic.Bool        // submissions are refused
-	ending   context.Context    //nolint:containedctx // a state of the server, not of a call: done when streams end and waits answer
-	end      context.CancelFunc // begins the ending
-	abandon  context.CancelFunc // ends the context of every request
+	document func() (content, error) // what /openapi.json answers
+	draining atomic.Bool             // submissions are refused
+	ending   context.Context         //nolint:containedctx // a state of the server, not of a call: done when streams end and waits answer
+	end      context.CancelFunc      // begins the ending
+	abandon  context.CancelFunc      // ends the context of every request
 }
 
 // New returns a server that listens nowhere yet.
@@ -67,6 +69,7 @@ func New(config Config, deps Deps) (*Server, error) {
 	s := &Server{
 		deps: deps, config: config, guard: newGuard(config),
 		ending: ending, end: end, abandon: abandon,
+		document: sync.OnceValues(openAPIJSON),
 	}
 	s.engine = s.routes()
 	s.http = &http.Server{

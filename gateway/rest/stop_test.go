@@ -154,8 +154,8 @@ func TestDrainRefusesSubmissionsOnly(t *testing.T) {
 	n.set(task("tsk_1", succeeded, 1))
 	n.answers(&slotdv1.TaskEnded{})
 	n.server.Drain()
-	for _, path := range []string{"/api/v1/tasks", "/api/v1/tasks/batch"} {
-		got := n.do("POST", path, `{"spec":`+goodSpec+`}`, asJSON)
+	for path, body := range map[string]string{"/api/v1/tasks": `{"spec":` + goodSpec + `}`, "/api/v1/tasks/batch": `{"specs":[` + goodSpec + `]}`} {
+		got := n.do("POST", path, body, asJSON)
 		got.refuses(t, 503, "Unavailable", "stopping")
 		if got.header.Get("Retry-After") == "" {
 			t.Error("503 without Retry-After")

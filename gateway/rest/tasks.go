@@ -149,9 +149,7 @@ func (s *Server) task(c *gin.Context) {
 		return
 	}
 	version := task.GetMetadata().GetResourceVersion()
-	c.Header("ETag", etag(version))
-	if matches(c.Request.Header.Values("If-None-Match"), version) {
-		s.answerEmpty(c, http.StatusNotModified)
+	if s.unchanged(c, etag(version)) {
 		return
 	}
 	s.answer(c, http.StatusOK, &soltiv1.GetTaskStatusResponse{Task: s.shown(task, s.showValues(c))})

@@ -70,7 +70,7 @@ func (l launch) start(t testing.TB) (d *daemon, ready bool) {
 		t: t, data: l.data, noisy: l.noisy,
 		node:   fmt.Sprintf("e2e-%d-%d", os.Getpid(), nodes.Add(1)),
 		log:    new(text),
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		client: &http.Client{Transport: described.Transport(t, &http.Transport{MaxIdleConnsPerHost: 64})},
 		over:   make(chan struct{}),
 	}
 	if d.data == "" {

@@ -4,7 +4,8 @@
 // TestMain builds the binary once, with the race detector when the tests have it. Every daemon gets a private data
 // directory, free ports and a node name of its own; when its test is over it is stopped as an operator would stop it,
 // and must leave with exit code 0, without an error in its log and without a process of any task (see daemon_test.go).
-// A race that any process of the binary reports fails the run.
+// A race that any process of the binary reports fails the run, and so does an answer over HTTP that the OpenAPI document
+// does not describe.
 //
 // Reading order: daemon_test.go, wire_test.go and script_test.go, then any file; each holds one topic.
 package e2e
@@ -20,10 +21,15 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"slotd/test/openapi"
 )
 
 // slotd is the path of the binary, and raceLog the prefix of the files in which its processes report races.
 var slotd, raceLog string
+
+// described is the document that every HTTP exchange is checked against.
+var described *openapi.Document
 
 func TestMain(m *testing.M) {
 	code, err := run(m)
@@ -35,6 +41,9 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (code int, err error) {
+	if described, err = openapi.Load("../../gateway/rest/openapi.yaml"); err != nil {
+		return 1, err
+	}
 	dir, err := os.MkdirTemp("", "slotd-e2e-")
 	if err != nil {
 		return 1, err
