@@ -48,7 +48,7 @@ func parseAddr(addr string) (target, error) {
 	return target{addr: strings.TrimSuffix(addr, "/"), base: base}, nil
 }
 
-func (t target) transport() *http.Transport {
+func (t target) transport(security TLS) (*http.Transport, error) {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	transport := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -59,11 +59,18 @@ func (t target) transport() *http.Transport {
 		TLSHandshakeTimeout: dialTimeout,
 		DisableCompression:  true,
 	}
+	if t.base.Scheme == "https" {
+		cfg, err := security.config()
+		if err != nil {
+			return nil, err
+		}
+		transport.TLSClientConfig = cfg
+	}
 	if t.socket != "" {
 		transport.Proxy = nil
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", t.socket)
 		}
 	}
-	return transport
+	return transport, nil
 }
