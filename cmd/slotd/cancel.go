@@ -17,7 +17,7 @@ func (a *app) cancelVerb() *cobra.Command {
 		Use:               "cancel ID…",
 		Short:             "Stop tasks and keep their records",
 		Long:              "Stop tasks, wait until everything they started is dead, and keep their records.\nPrints the ids.",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              someTasks,
 		ValidArgsFunction: a.activeIDs,
 	}
 	bind(cmd.Flags(), &grace, "grace", "", "", "duration", "time between SIGTERM and SIGKILL when the task's own is longer; 0 kills at once", parseDuration)

@@ -198,7 +198,7 @@ func TestConfigShowTellsOrigins(t *testing.T) {
 			t.Errorf("got %v, want %v", byKey[want.Key], want)
 		}
 	}
-	if len(got.Settings) != len(settings(w.getenv))+1 {
+	if len(got.Settings) != len(settings(w.getenv))+len(reachSettings())+3 {
 		t.Errorf("got %d settings", len(got.Settings))
 	}
 	w = newWorld(t)

@@ -28,7 +28,7 @@ func (a *app) logsVerb() *cobra.Command {
 			"kept is printed; with -f it goes on, across all attempts, until the task is terminal. Several ids get\n" +
 			"a prefix on every line. -o json or jsonl prints the events themselves, one a line.\n\n" +
 			"Ctrl-C detaches: the task goes on, and the exit code is 130.",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              someTasks,
 		ValidArgsFunction: a.taskIDs(0),
 	}
 	fs := cmd.Flags()

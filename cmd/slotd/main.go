@@ -67,10 +67,13 @@ type app struct {
 	tty            func(stream any) bool
 	start          func(NodeConfig, hclog.Logger) (node, error)
 
-	addr   string
-	output format
-	color  string
-	quiet  bool
+	asked     reach // what the flags tell of the daemon
+	context   string
+	plaintext bool
+	output    format
+	color     string
+	quiet     bool
 
-	begun bool // the command line was understood and a verb began
+	begun   bool   // the command line was understood and a verb began
+	reached target // of the last connection
 }

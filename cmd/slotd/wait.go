@@ -26,7 +26,7 @@ func (a *app) waitVerb() *cobra.Command {
 		Long: "Wait until tasks are terminal, and exit as slotd run would: of several, with the first code that is\n" +
 			"not 0 in the order of the arguments; with --any, with the code of the one that ends first. The exit\n" +
 			"code is 5 when the timeout passed. With -o json (jsonl, yaml, name) the tasks are printed.",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              someTasks,
 		ValidArgsFunction: a.taskIDs(0),
 	}
 	bind(cmd.Flags(), &w.want, "for", "", "terminal", "what", "running or terminal", parseWant)
@@ -59,7 +59,7 @@ func parseWant(s string) (client.Want, error) {
 	if want := client.Want(s); want == client.Running || want == client.Terminal {
 		return want, nil
 	}
-	return "", errors.New("must be running or terminal")
+	return "", errors.New("must be running or terminal" + didYouMean(s, []string{string(client.Running), string(client.Terminal)}))
 }
 
 // waiting is one slotd wait.
