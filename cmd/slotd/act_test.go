@@ -341,29 +341,6 @@ func TestLogsPutStreamsWhereTheyBelong(t *testing.T) {
 	}
 }
 
-func TestLogsOfSeveralTasksArePrefixed(t *testing.T) {
-	for _, args := range [][]string{{"logs", idA, idB, idA}, {"logs", "-f", idA, idB}} {
-		w := daemon(t, routes{
-			"GET /api/v1/tasks/" + idA + "/logs": frames(line("stdout", "one"), line("stdout", "two")),
-			"GET /api/v1/tasks/" + idB + "/logs": frames(line("stdout", "three")),
-		})
-		code := w.run(t, args...)
-		got := strings.Split(strings.TrimSpace(w.out.String()), "\n")
-		want := []string{idA + " | one", idA + " | two", idB + " | three"}
-		if args[1] == "-f" && len(got) == 3 && got[2] != want[2] { // side by side, in any order between the two
-			for i, text := range got {
-				if text == want[2] {
-					got = append(append(got[:i:i], got[i+1:]...), text)
-					break
-				}
-			}
-		}
-		if diff := cmp.Diff(want, got); code != 0 || diff != "" {
-			t.Errorf("%v: exit %d: %s", args, code, diff)
-		}
-	}
-}
-
 func TestAnInterruptDetachesFromAFollow(t *testing.T) {
 	var task interruptible
 	w := daemon(t, task.routes(t, 1))

@@ -151,10 +151,10 @@ func TestMistakesInContextsAreTold(t *testing.T) {
 		}
 	}
 	for text, says := range map[string]string{
-		"contexts:\n  prod:\n    adr: x\n":                            `unknown field "adr"`,
-		"current: prod\n":                                             `unknown field "current"`,
-		"contexts: [":                                                 "yaml",
-		"contexts:\n  prod: {addr: x, addr: y}\n":                     "already set",
+		"contexts:\n  prod:\n    adr: x\n":        `unknown field "adr"`,
+		"current: prod\n":                         `unknown field "current"`,
+		"contexts: [":                             "yaml",
+		"contexts:\n  prod: {addr: x, addr: y}\n": "already set",
 		"current-context: gone\ncontexts: {prod: {addr: 'http://x'}}": "current-context in " + file + ` "gone": no such context`,
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

@@ -214,7 +214,7 @@ func (r *running) print(ctx context.Context, s *sink, id string, opt *client.Log
 		if event.GetId() != "" {
 			opt.After = event.GetId()
 		}
-		if err := s.event("", event); err != nil {
+		if err := s.event(source{}, event); err != nil {
 			return err
 		}
 	}
