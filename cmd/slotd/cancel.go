@@ -44,7 +44,7 @@ func (a *app) cancelVerb() *cobra.Command {
 			ended[id] = task
 			return err
 		}
-		return a.endEach(ctx, ids, cancel, func(id string) error { return a.printEnded(ended[id]) })
+		return a.endEach(ctx, c, ids, cancel, func(id string) error { return a.printEnded(ended[id]) })
 	})
 	return cmd
 }

@@ -35,6 +35,7 @@ func main() {
 		now:     time.Now,
 		notify:  notify,
 		tty:     isTerminal,
+		hush:    hush,
 		start:   startNode,
 	}
 	os.Exit(a.execute(context.Background(), os.Args[1:]))
@@ -65,6 +66,7 @@ type app struct {
 	now            func() time.Time
 	notify         func(...os.Signal) (<-chan os.Signal, func())
 	tty            func(stream any) bool
+	hush           time.Duration // a wait is silent so long
 	start          func(NodeConfig, hclog.Logger) (node, error)
 
 	asked     reach // what the flags tell of the daemon
@@ -74,6 +76,7 @@ type app struct {
 	color     string
 	quiet     bool
 
-	begun   bool   // the command line was understood and a verb began
-	reached target // of the last connection
+	screen  *screen // nil: stderr is no terminal
+	begun   bool    // the command line was understood and a verb began
+	reached target  // of the last connection
 }

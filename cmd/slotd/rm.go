@@ -25,7 +25,7 @@ func (a *app) rmVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.endEach(ctx, ids, c.Delete, func(id string) error {
+			return a.endEach(ctx, c, ids, c.Delete, func(id string) error {
 				_, err := fmt.Fprintln(a.stdout, id)
 				return err
 			})

@@ -15,6 +15,7 @@ import (
 
 // execute runs one command line and returns the exit code.
 func (a *app) execute(ctx context.Context, args []string) int {
+	a.attach()
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -99,7 +100,7 @@ func (a *app) root() *cobra.Command {
 	root.SetHelpCommand(helpVerb())
 	root.AddCommand(
 		a.serveVerb(), a.runVerb(), a.submitVerb(), a.lsVerb(), a.getVerb(), a.runsVerb(), a.logsVerb(), a.waitVerb(),
-		a.cancelVerb(), a.rmVerb(), a.slotsVerb(), a.versionVerb(), a.completionVerb(), a.configVerb(), a.storeVerb(),
+		a.cancelVerb(), a.rmVerb(), a.slotsVerb(), a.topVerb(), a.versionVerb(), a.completionVerb(), a.configVerb(), a.storeVerb(),
 		a.benchVerb(),
 	)
 	return root

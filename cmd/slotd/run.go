@@ -180,6 +180,8 @@ func (r *running) follow(ctx context.Context, id string) (*soltiv1.TaskData, err
 			ended <- task
 		}
 	})
+	told := r.app.progress(reading, r.client, "running", id)
+	defer told.end()
 	s := newSink(r.app, unwritten)
 	opt := client.LogOptions{Tail: client.TailAll, Follow: true}
 	for {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,12 +46,8 @@ func (a *app) waitVerb() *cobra.Command {
 			ctx, stop = context.WithTimeoutCause(ctx, timeout, late)
 			defer stop()
 		}
-		ids, err := resolve(ctx, c, args)
-		if err != nil {
-			return err
-		}
-		w.client = c
-		return a.reportWait(w.await(ctx, ids))
+		w.app, w.client = a, c
+		return a.reportWait(w.await(ctx, args))
 	})
 	return cmd
 }
@@ -64,6 +61,7 @@ func parseWant(s string) (client.Want, error) {
 
 // waiting is one slotd wait.
 type waiting struct {
+	app    *app
 	client *client.Client
 	want   client.Want
 	first  bool // until the first of them
@@ -77,11 +75,14 @@ type waited struct {
 
 var errFirst = errors.New("another task was first")
 
-// await waits for all tasks, or for the first, and returns those that it has seen to the end, in argument order.
-func (w *waiting) await(ctx context.Context, ids []string) []waited {
+// await waits for all tasks, or for the first, and returns what became of them, in argument order. An id that names no
+// task keeps no other from being waited for.
+func (w *waiting) await(ctx context.Context, short []string) []waited {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	results := make([]waited, len(ids))
+	ids, results := w.resolve(ctx, short)
+	told := w.app.progress(ctx, w.client, "waiting for", ids...)
+	defer told.end()
 	var (
 		group sync.WaitGroup
 		once  sync.Once
@@ -89,11 +90,10 @@ func (w *waiting) await(ctx context.Context, ids []string) []waited {
 	)
 	for i, id := range ids {
 		group.Go(func() {
-			task, err := w.client.Wait(ctx, id, w.want)
-			if err == nil && w.want == client.Terminal {
-				err = w.exit(ctx, task)
+			if results[i].err == nil {
+				results[i] = w.one(ctx, id)
 			}
-			results[i] = waited{task: task, err: err}
+			told.ended(id)
 			once.Do(func() {
 				if w.first {
 					won = i
@@ -107,6 +107,28 @@ func (w *waiting) await(ctx context.Context, ids []string) []waited {
 		return results[won : won+1]
 	}
 	return results
+}
+
+// resolve returns the whole ids, each once, and the errors of those that name no task.
+func (w *waiting) resolve(ctx context.Context, short []string) (ids []string, results []waited) {
+	for _, prefix := range short {
+		id, err := w.client.Resolve(ctx, prefix)
+		if err != nil {
+			id = prefix
+		}
+		if !slices.Contains(ids, id) {
+			ids, results = append(ids, id), append(results, waited{err: err})
+		}
+	}
+	return ids, results
+}
+
+func (w *waiting) one(ctx context.Context, id string) waited {
+	task, err := w.client.Wait(ctx, id, w.want)
+	if err == nil && w.want == client.Terminal {
+		err = w.exit(ctx, task)
+	}
+	return waited{task: task, err: err}
 }
 
 func (w *waiting) exit(ctx context.Context, task *soltiv1.TaskData) error {
