@@ -120,8 +120,8 @@ func (c contexts) save() (err error) {
 		return errors.New("contexts: neither XDG_CONFIG_HOME nor HOME tells where they belong")
 	}
 	path := c.path
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	if linked, err := filepath.EvalSymlinks(path); err == nil {
+		path = linked
 	}
 	text, err := yaml.Marshal(c)
 	if err != nil {

@@ -14,11 +14,11 @@ import (
 )
 
 // home is a world with a home of its own.
-func home(t *testing.T, env ...string) (w func(more ...string) *world, dir string) {
+func home(t *testing.T) (w func(env ...string) *world, dir string) {
 	t.Helper()
 	dir = t.TempDir()
-	return func(more ...string) *world {
-		return newWorld(t, append(append([]string{"HOME=" + dir}, env...), more...)...)
+	return func(env ...string) *world {
+		return newWorld(t, append([]string{"HOME=" + dir}, env...)...)
 	}, dir
 }
 

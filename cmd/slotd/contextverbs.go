@@ -149,6 +149,7 @@ func (a *app) showContexts(all contexts) error {
 			}
 		}
 		return nil
+	default:
 	}
 	if len(list) == 0 {
 		a.talk("no context is set; `slotd config set-context NAME --addr ADDR` sets one")

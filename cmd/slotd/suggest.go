@@ -112,23 +112,24 @@ func helpVerb() *cobra.Command {
 
 // oneTask and someTasks are what verbs about tasks take.
 func oneTask(cmd *cobra.Command, args []string) error {
-	if len(args) != 1 {
-		return fmt.Errorf("%s takes the id of one task, not %s", cmd.CommandPath(), counted(uint64(len(args)), "argument"))
-	}
-	return nil
+	return one("the id of one task", cmd, args)
 }
 
 func someTasks(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("%s takes the ids of one or more tasks; `slotd ls` lists them", cmd.CommandPath())
+		return fmt.Errorf("`%s` takes the ids of one or more tasks; `slotd ls` lists them", cmd.CommandPath())
 	}
 	return nil
 }
 
 // oneName is what the verbs about contexts take.
 func oneName(cmd *cobra.Command, args []string) error {
+	return one("the name of one context", cmd, args)
+}
+
+func one(what string, cmd *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return fmt.Errorf("%s takes the name of one context, not %s", cmd.CommandPath(), counted(uint64(len(args)), "argument"))
+		return fmt.Errorf("`%s` takes %s, not %s", cmd.CommandPath(), what, counted(uint64(len(args)), "argument"))
 	}
 	return nil
 }

@@ -137,13 +137,18 @@ func (a *app) connect() (*client.Client, error) {
 	a.reached = t
 	cfg := t.config()
 	c, err := client.New(cfg)
+	if err == nil {
+		return c, nil
+	}
+	var form *client.AddressError
 	switch {
 	case errors.Is(err, client.ErrPlaintextToken):
 		return nil, usagef("%s: %w, or add --plaintext-token where the network is trusted", cfg.Source, err)
-	case err != nil:
+	case errors.As(err, &form):
 		return nil, usagef("%s: %w", cfg.Source, err)
+	default: // of files, which it names
+		return nil, &usageError{err: err}
 	}
-	return c, nil
 }
 
 func (t target) config() client.Config {

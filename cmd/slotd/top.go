@@ -156,7 +156,7 @@ func (a *app) drawTop(lines []string, lost error) error {
 		if i > 0 {
 			b.WriteString(endOfLine)
 		}
-		b.WriteString(clip(line, columns))
+		b.WriteString(clip(line, columns-1))
 	}
 	b.WriteString(endOfScreen)
 	_, err := fmt.Fprint(a.stdout, b.String())

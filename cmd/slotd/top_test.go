@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/protobuf/proto"
 
 	slotdv1 "slotd/messages/slotd/v1"
 	soltiv1 "slotd/messages/solti/v1"
@@ -38,7 +37,7 @@ func busyNode(t *testing.T) (r routes, asked *atomic.Int64) {
 		"GET /api/v1/tasks": jsonAnswer(t, &soltiv1.ListTasksResponse{Tasks: []*soltiv1.TaskData{{
 			Metadata: &soltiv1.ObjectMeta{Id: idA, CreatedAt: ago(0)},
 			Spec:     &soltiv1.CreateSpec{Slot: "build", Kind: command("make", "all\x1b[2J")},
-			Status:   &soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_RUNNING, Attempt: 2, Node: proto.String("n1")},
+			Status:   &soltiv1.TaskStatusInfo{Phase: soltiv1.TaskStatus_TASK_STATUS_RUNNING, Attempt: 2, Node: new("n1")},
 		}}}),
 	}, asked
 }

@@ -151,6 +151,8 @@ func (a *app) reportWait(results []waited) error {
 		}
 		if r.err != nil && first == nil {
 			first = r.err
+		} else if code := (*codeError)(nil); r.err != nil && !errors.As(r.err, &code) && r.err.Error() != first.Error() {
+			a.say("%v", r.err)
 		}
 	}
 	for _, r := range results { // a wait that was cut short wins over what ended until then

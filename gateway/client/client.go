@@ -56,8 +56,8 @@ type Client struct {
 	patience time.Duration
 }
 
-// New returns a client for the daemon at cfg.Addr. It does not connect. An address of the wrong form, files of TLS that
-// cannot be read, and [ErrPlaintextToken] are errors.
+// New returns a client for the daemon at cfg.Addr. It does not connect. Errors are an [*AddressError], files of TLS that
+// cannot be read, and [ErrPlaintextToken].
 func New(cfg Config) (*Client, error) {
 	target, err := parseAddr(cfg.Addr)
 	if err != nil {

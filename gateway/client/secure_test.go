@@ -10,7 +10,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
-	"log"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +19,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/go-hclog"
 
 	"slotd/gateway/client"
 	slotdv1 "slotd/messages/slotd/v1"
@@ -217,7 +218,7 @@ func secure(t *testing.T, cert, key, clients string, h http.HandlerFunc) string 
 		t.Fatal(err)
 	}
 	server := httptest.NewUnstartedServer(h)
-	server.Config.ErrorLog = log.New(new(strings.Builder), "", 0) // refused handshakes are what the tests are about
+	server.Config.ErrorLog = hclog.NewNullLogger().StandardLogger(nil) // refused handshakes are what the tests are about
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	if clients != "" {
 		text, err := os.ReadFile(clients)
@@ -272,7 +273,7 @@ func TestTLSTrustsOnlyWhomItIsToldTo(t *testing.T) {
 func TestMixedUpSchemesAreTold(t *testing.T) {
 	cert, key := identity(t, "slotd.test")
 	plain := serve(t, func(http.ResponseWriter, *http.Request) {})
-	if _, err := dial(t, strings.Replace(plain.Addr(), "http:", "https:", 1)).Version(t.Context()); err == nil || !strings.Contains(err.Error(), "HTTP response to HTTPS client") {
+	if _, err := dial(t, strings.Replace(plain.Addr(), "http:", "https:", 1)).Version(t.Context()); err == nil || !strings.Contains(err.Error(), "it speaks plain http, not https") {
 		t.Errorf("https to http: got %v", err)
 	}
 	addr := secure(t, cert, key, "", func(http.ResponseWriter, *http.Request) {})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 )
 
@@ -70,6 +71,9 @@ func mistrust(err error) (why error, ok bool) {
 	}
 	if alert, ok := errors.AsType[*net.OpError](err); ok && alert.Op == "remote error" { // as crypto/tls marks an alert
 		return fmt.Errorf("the daemon ended the TLS handshake: %w", alert.Err), true
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return errors.New("it speaks plain http, not https"), true
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return err, true
