@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/hashicorp/go-hclog"
 
 	soltiv1 "slotd/messages/solti/v1"
 )
@@ -190,6 +193,34 @@ func TestALinkToTheContextsStaysALink(t *testing.T) {
 	}
 	if got := w().must(t, "config", "contexts", "-o", "name"); got != "a\nb\n" {
 		t.Errorf("got %q", got)
+	}
+}
+
+func TestTheDaemonsCertificateIsLookedAt(t *testing.T) {
+	server := httptest.NewUnstartedServer(jsonAnswer(t, &soltiv1.ListTasksResponse{}))
+	server.Config.ErrorLog = hclog.NewNullLogger().StandardLogger(nil) // refused handshakes are what the test is about
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		env  []string
+		args []string
+		code int
+		says string
+	}{
+		{nil, []string{"ls"}, 7, "slotd: if that certificate is the daemon's, name its authority with --ca"},
+		{nil, []string{"ls", "--ca", ca}, 0, "no tasks"},
+		{[]string{"SLOTD_CA=" + ca}, []string{"ls"}, 0, "no tasks"},
+		{nil, []string{"ls", "--ca", ca, "--server-name", "another.example"}, 7, "another.example"},
+		{[]string{"SLOTD_CA=" + ca, "SLOTD_SERVER_NAME=example.com"}, []string{"ls"}, 0, "no tasks"},
+	} {
+		w := newWorld(t, append([]string{"SLOTD_ADDR=" + server.URL}, tc.env...)...)
+		if code := w.run(t, tc.args...); code != tc.code || !strings.Contains(w.talk.String(), tc.says) {
+			t.Errorf("%v %v: exit %d, want %d; said %q", tc.env, tc.args, code, tc.code, w.talk.String())
+		}
 	}
 }
 

@@ -104,3 +104,35 @@ func TestRefusalsAreToldApartByTheirLabel(t *testing.T) {
 		}
 	}
 }
+
+func TestLogStreamsWaitOutRefusalsToo(t *testing.T) {
+	for _, patience := range []time.Duration{0, time.Minute} {
+		var opened atomic.Int32
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			switch opened.Add(1) {
+			case 1, 3:
+				w.WriteHeader(http.StatusServiceUnavailable)
+				write(t, w, `{"error":"Unavailable","message":"later"}`)
+			case 2:
+				stream(t, w, chunk("a", 0, "one"))
+				cutOff(t, w)
+			default:
+				if got := r.Header.Get("Last-Event-Id"); got != "a" {
+					t.Errorf("resumed after %q", got)
+				}
+				stream(t, w, chunk("b", 1, "two"))
+			}
+		}))
+		t.Cleanup(server.Close)
+		events, err := read(t, newClient(t, client.Config{Addr: server.URL, Patience: patience}), client.LogOptions{Follow: true})
+		if patience == 0 {
+			if !errors.Is(err, client.ErrUnavailable) || opened.Load() != 1 {
+				t.Errorf("got %v after %d requests", err, opened.Load())
+			}
+			continue
+		}
+		if err != nil || len(events) != 2 {
+			t.Errorf("got %v, %v", events, err)
+		}
+	}
+}
