@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,17 +45,17 @@ func TestABatchHasAResultForEachSpec(t *testing.T) {
 }
 
 func TestABatchIsSentOnceAndAnsweredWhole(t *testing.T) {
-	sent := 0
+	var sent atomic.Int32
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		if sent++; sent == 1 {
+		if sent.Add(1) == 1 {
 			cutOff(t, w)
 			return
 		}
 		write(t, w, `{"results":[{"taskId":"tsk_1"}]}`)
 	})
 	specs := make([]*soltiv1.CreateSpec, 2)
-	if _, err := c.SubmitBatch(t.Context(), specs); err == nil || sent != 1 {
-		t.Errorf("got %v after %d requests", err, sent)
+	if _, err := c.SubmitBatch(t.Context(), specs); err == nil || sent.Load() != 1 {
+		t.Errorf("got %v after %d requests", err, sent.Load())
 	}
 	if _, err := c.SubmitBatch(t.Context(), specs); err == nil {
 		t.Error("one result for two specs was believed")
