@@ -2,8 +2,9 @@
 //
 // One file holds one verb. They share an [app], the outside world as a verb sees it, so that a test runs a whole
 // command line without a process: streams, environment, signals and clock. Stdout is data, stderr is talk. Flags that
-// describe a task are in specflags.go, tables and formats in output.go, exit codes in exit.go, the daemon's settings in
-// config.go, and wire.go puts a node together.
+// describe a task are in specflags.go, tables and formats in output.go, exit codes in exit.go. Where the daemon is, and
+// with which token and certificates, is decided in target.go; what is rewritten in place on a terminal goes through
+// screen.go. The daemon's settings are in config.go, and wire.go puts a node together.
 package main
 
 import (

@@ -14,15 +14,14 @@ import (
 
 	slotdv1 "slotd/messages/slotd/v1"
 	soltiv1 "slotd/messages/solti/v1"
+	"slotd/test/need"
 )
 
 // pty is a terminal: what is written to screen is in shown, as a person's keys are what is written to keys.
 func pty(t *testing.T) (screen *os.File, shown *locked, keys *os.File) {
 	t.Helper()
 	keys, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	need.That(t, err == nil, "a pseudo-terminal, /dev/ptmx")
 	if err := unix.IoctlSetPointerInt(int(keys.Fd()), unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}
