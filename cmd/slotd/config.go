@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -249,7 +251,8 @@ func fileLayer(path string, known map[string]setting) (layer, error) {
 	}
 	if len(unknown) > 0 {
 		sort.Strings(unknown)
-		return layer{}, fmt.Errorf("config file %s: unknown key %s; the keys are the names of the flags of `slotd serve`", path, strings.Join(unknown, ", "))
+		return layer{}, fmt.Errorf("config file %s: unknown key %s; the keys are the names of the flags of `slotd serve`%s",
+			path, strings.Join(unknown, ", "), didYouMean(unknown[0], slices.Sorted(maps.Keys(known))))
 	}
 	return layer{
 		values: values,
