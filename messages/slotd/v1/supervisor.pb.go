@@ -180,7 +180,7 @@ func (x *SubmitTasksResponse) GetResults() []*SubmitTasksResult {
 type CancelTaskRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	TaskId string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
-	// Replaces the spec's grace when shorter; 0 kills at once.
+	// Replaces the spec's grace when shorter; 0 kills at once. At most 3600000.
 	GraceMs       *uint64 `protobuf:"varint,2,opt,name=grace_ms,json=graceMs,proto3,oneof" json:"grace_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
