@@ -54,10 +54,10 @@ func TestABatchHasAThousandSpecs(t *testing.T) {
 	if got, err := n.more.SubmitTasks(within(t), &slotdv1.SubmitTasksRequest{Specs: specs[:1000]}); err != nil || len(got.GetResults()) != 1000 {
 		t.Errorf("1000: %d results, %v", len(got.GetResults()), err)
 	}
-	for _, bad := range [][]*soltiv1.CreateSpec{specs, nil} {
-		_, err := n.more.SubmitTasks(within(t), &slotdv1.SubmitTasksRequest{Specs: bad})
-		refused(t, err, codes.InvalidArgument, "InvalidRequest", "specs: a batch has 1 to 1000 specs")
-	}
+	_, err := n.more.SubmitTasks(within(t), &slotdv1.SubmitTasksRequest{Specs: specs})
+	refused(t, err, codes.InvalidArgument, "InvalidRequest", "specs: a batch has at most 1000 specs; send several batches")
+	_, err = n.more.SubmitTasks(within(t), &slotdv1.SubmitTasksRequest{})
+	refused(t, err, codes.InvalidArgument, "InvalidRequest", "specs: a batch has 1 to 1000 specs, this one has none")
 }
 
 func TestCancelAnswersWithTheTask(t *testing.T) {
