@@ -19,7 +19,8 @@ import (
 
 // A stream is one goroutine that takes events from a cursor and sends them. The node never waits for it. A client that
 // does not read blocks the goroutine in its next Send, once 64 KiB wait for it, with at most one batch in hand; it is let
-// go when the client leaves, when the connection is found dead (see the limits in server.go), or when the server ends.
+// go when the client leaves, when the connection is found dead (see the limits in server.go), or when the server ends: who
+// reads gets what is there already, and has a second for it.
 
 var errEnding = rejection(messages.LabelUnavailable, "the node is stopping, so the stream ends; open it again after the last event received when the node is back")
 
@@ -48,7 +49,7 @@ func (s taskService) StreamTaskLogs(r *soltiv1.StreamTaskLogsRequest, stream grp
 	for {
 		batch, err := cursor.Next(ctx)
 		if err == nil {
-			err = s.sendBatch(stream, batch.Data)
+			err = sendBatch(stream, batch.Data)
 		}
 		switch {
 		case errors.Is(err, io.EOF):
@@ -61,12 +62,9 @@ func (s taskService) StreamTaskLogs(r *soltiv1.StreamTaskLogsRequest, stream grp
 
 // sendBatch sends the messages of a batch, each of which has its length before it. What is sent is copied first, all of it
 // at once: the transport still has it when the cursor makes the next batch.
-func (s *Server) sendBatch(stream grpc.ServerStream, batch []byte) error {
+func sendBatch(stream grpc.ServerStream, batch []byte) error {
 	batch = bytes.Clone(batch)
 	for len(batch) > 0 {
-		if s.ending.Err() != nil {
-			return errEnding
-		}
 		message, n := protowire.ConsumeBytes(batch)
 		if n < 0 {
 			return protowire.ParseError(n)
@@ -99,7 +97,7 @@ func (s supervisorService) StreamEvents(r *slotdv1.StreamEventsRequest, stream g
 	for {
 		events, err := cursor.Next(stream.Context())
 		if err == nil {
-			err = s.sendEvents(stream, events)
+			err = sendEvents(stream, events)
 		}
 		if err != nil {
 			return s.ended(err)
@@ -107,11 +105,8 @@ func (s supervisorService) StreamEvents(r *slotdv1.StreamEventsRequest, stream g
 	}
 }
 
-func (s *Server) sendEvents(stream grpc.ServerStreamingServer[slotdv1.Event], events []*slotdv1.Event) error {
+func sendEvents(stream grpc.ServerStreamingServer[slotdv1.Event], events []*slotdv1.Event) error {
 	for _, event := range events {
-		if s.ending.Err() != nil {
-			return errEnding
-		}
 		if err := stream.Send(event); err != nil {
 			return err
 		}
