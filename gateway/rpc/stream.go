@@ -24,6 +24,9 @@ import (
 
 var errEnding = rejection(messages.LabelUnavailable, "the node is stopping, so the stream ends; open it again after the last event received when the node is back")
 
+// errLeft ends a stream whose client has gone before it was open. The library's own error would pass for a fault of ours.
+var errLeft = status.Error(codes.Canceled, "the client has left")
+
 // StreamTaskLogs sends a task's output.
 func (s taskService) StreamTaskLogs(r *soltiv1.StreamTaskLogsRequest, stream grpc.ServerStreamingServer[soltiv1.OutputEventProto]) error {
 	if err := ask.TaskID(r.GetTaskId()); err != nil {
@@ -43,18 +46,21 @@ func (s taskService) StreamTaskLogs(r *soltiv1.StreamTaskLogsRequest, stream grp
 		return s.ended(err)
 	}
 	defer cursor.Close()
-	if err := stream.SendHeader(nil); err != nil {
-		return err
+	if stream.SendHeader(nil) != nil {
+		return errLeft
 	}
 	for {
+		over := ctx.Err() != nil // then Next gives what is there, and does not wait
 		batch, err := cursor.Next(ctx)
-		if err == nil {
-			err = sendBatch(stream, batch.Data)
-		}
 		switch {
+		case err == nil:
+			err = sendBatch(stream, batch.Data)
 		case errors.Is(err, io.EOF):
 			return nil
-		case err != nil:
+		case !over && ctx.Err() != nil:
+			continue
+		}
+		if err != nil {
 			return s.ended(err)
 		}
 	}
@@ -91,13 +97,18 @@ func (s supervisorService) StreamEvents(r *slotdv1.StreamEventsRequest, stream g
 		return err
 	}
 	defer cursor.Close()
-	if err := stream.SendHeader(nil); err != nil {
-		return err
+	if stream.SendHeader(nil) != nil {
+		return errLeft
 	}
+	ctx := stream.Context()
 	for {
-		events, err := cursor.Next(stream.Context())
-		if err == nil {
+		over := ctx.Err() != nil // as for logs
+		events, err := cursor.Next(ctx)
+		switch {
+		case err == nil:
 			err = sendEvents(stream, events)
+		case !over && ctx.Err() != nil:
+			continue
 		}
 		if err != nil {
 			return s.ended(err)
