@@ -135,6 +135,16 @@ func (s *stranger) one(method, request string, path ...string) any {
 	return value
 }
 
+// list is one for a value that is a list.
+func (s *stranger) list(method, request, name string) []any {
+	s.t.Helper()
+	values, ok := s.one(method, request, name).([]any)
+	if !ok {
+		s.t.Fatalf("%s: %s is no list", method, name)
+	}
+	return values
+}
+
 func TestAStrangerDoesEverythingWithReflectionAlone(t *testing.T) {
 	t.Parallel()
 	d := serve(t)
@@ -157,7 +167,7 @@ func TestAStrangerDoesEverythingWithReflectionAlone(t *testing.T) {
 		t.Errorf("slot %v", got)
 	}
 	waiting := s.one("slotd.v1.Supervisor/SubmitTasks", object{"specs": []object{shell("lane", "true").with("admission", queue)}}.String(), "results")
-	if got := s.one("slotd.v1.Supervisor/PurgeSlotTasks", `{"slot":"lane"}`, "taskIds"); !strings.Contains(fmt.Sprint(waiting), fmt.Sprint(got.([]any)[0])) {
+	if got := s.list("slotd.v1.Supervisor/PurgeSlotTasks", `{"slot":"lane"}`, "taskIds"); len(got) != 1 || !strings.Contains(fmt.Sprint(waiting), fmt.Sprint(got[0])) {
 		t.Errorf("purged %v, queued %v", got, waiting)
 	}
 	if got := s.one("slotd.v1.Supervisor/CancelTask", named+`,"graceMs":"0"}`, "task", "status", "reason"); got != "Canceled" {
@@ -167,16 +177,16 @@ func TestAStrangerDoesEverythingWithReflectionAlone(t *testing.T) {
 	if len(logs) != 3 || !strings.Contains(fmt.Sprint(logs[1]), "aGVsbG8=") {
 		t.Errorf("logs %v", logs)
 	}
-	if got := s.one("solti.v1.SoltiApi/ListTaskRuns", named+`}`, "runs"); len(got.([]any)) != 1 {
+	if got := s.list("solti.v1.SoltiApi/ListTaskRuns", named+`}`, "runs"); len(got) != 1 {
 		t.Errorf("runs %v", got)
 	}
 	if got := s.one("solti.v1.SoltiApi/ListTasks", `{"slot":"lane","newest":true,"limit":1}`, "total"); got != 2.0 {
 		t.Errorf("list %v", got)
 	}
-	if got := s.one("solti.v1.SoltiApi/DeleteTask", named+`}`); len(got.(map[string]any)) != 0 {
+	if got := s.do("solti.v1.SoltiApi/DeleteTask", named+`}`); len(got) != 1 || len(got[0]) != 0 {
 		t.Errorf("delete %v", got)
 	}
-	if got := s.one("slotd.v1.Supervisor/ListNodes", `{}`, "nodes"); len(got.([]any)) != 1 {
+	if got := s.list("slotd.v1.Supervisor/ListNodes", `{}`, "nodes"); len(got) != 1 {
 		t.Errorf("nodes %v", got)
 	}
 	if got := s.one("slotd.v1.Supervisor/Introspect", `{}`, "node"); got != d.node {
