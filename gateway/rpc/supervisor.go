@@ -40,7 +40,8 @@ func (s supervisorService) result(r ask.Result) *slotdv1.SubmitTasksResult {
 		s.deps.Logger.Error("batch item failed", "error", r.Err)
 		refusal = rejection(messages.LabelInternal, internalMessage)
 	}
-	return &slotdv1.SubmitTasksResult{Error: new(refusal.Rejection.GetLabel()), Message: new(refusal.Rejection.GetMessage())}
+	// The sentences of a thousand bad specs must not keep the ids of the good ones from the client.
+	return &slotdv1.SubmitTasksResult{Error: new(refusal.Rejection.GetLabel()), Message: new(sentence(refusal.Rejection.GetMessage()))}
 }
 
 // CancelTask answers once the task is terminal. A client that hangs up does not undo it.

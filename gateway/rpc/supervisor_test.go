@@ -21,11 +21,11 @@ func TestABatchIsAnsweredSpecBySpec(t *testing.T) {
 	n := start(t)
 	n.change(func() {
 		n.answer = func(command proto.Message) proto.Message {
-			slot := command.(*slotdv1.Submit).GetSpec().GetSlot()
-			if slot == "busy" {
+			submit, ok := command.(*slotdv1.Submit)
+			if !ok || submit.GetSpec().GetSlot() == "busy" {
 				return messages.Reject(messages.LabelSlotBusy, "held by tsk_1", 0)
 			}
-			return &slotdv1.Submitted{TaskId: "tsk_" + slot}
+			return &slotdv1.Submitted{TaskId: "tsk_" + submit.GetSpec().GetSlot()}
 		}
 	})
 	got, err := n.more.SubmitTasks(within(t), &slotdv1.SubmitTasksRequest{Specs: []*soltiv1.CreateSpec{spec("a"), spec("busy"), {}, spec("b")}})
@@ -58,6 +58,29 @@ func TestABatchHasAThousandSpecs(t *testing.T) {
 	refused(t, err, codes.InvalidArgument, "InvalidRequest", "specs: a batch has at most 1000 specs; send several batches")
 	_, err = n.more.SubmitTasks(within(t), &slotdv1.SubmitTasksRequest{})
 	refused(t, err, codes.InvalidArgument, "InvalidRequest", "specs: a batch has 1 to 1000 specs, this one has none")
+}
+
+func TestManyLongSentencesFitTheAnswerOfABatch(t *testing.T) {
+	n := start(t)
+	bad := spec("a")
+	bad.Labels = map[string]string{}
+	for i := range 80 {
+		bad.Labels[fmt.Sprintf("!%d", i)] = "!"
+	}
+	if err := messages.Validate(bad); err == nil || len(err.Error()) < 5<<10 {
+		t.Fatalf("the sentence is too short for this test: %v", err)
+	}
+	specs := []*soltiv1.CreateSpec{spec("a")}
+	for range 999 {
+		specs = append(specs, bad)
+	}
+	got, err := n.more.SubmitTasks(within(t), &slotdv1.SubmitTasksRequest{Specs: specs})
+	if err != nil || len(got.GetResults()) != 1000 || got.GetResults()[0].GetTaskId() != "tsk_new" {
+		t.Errorf("%d results, %v", len(got.GetResults()), err)
+	}
+	if last := got.GetResults()[999]; last.GetError() != "InvalidRequest" || len(last.GetMessage()) > 2<<10 {
+		t.Errorf("%s with a sentence of %d bytes", last.GetError(), len(last.GetMessage()))
+	}
 }
 
 func TestCancelAnswersWithTheTask(t *testing.T) {

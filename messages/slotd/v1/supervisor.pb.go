@@ -75,7 +75,7 @@ type SubmitTasksResult struct {
 	TaskId *string                `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3,oneof" json:"task_id,omitempty"`
 	// Label of a refusal, as in the errors of HTTP: SlotBusy, QueueFull, InvalidRequest…
 	Error *string `protobuf:"bytes,2,opt,name=error,proto3,oneof" json:"error,omitempty"`
-	// Its sentence.
+	// Its sentence, over gRPC at most 2 KiB of it.
 	Message       *string `protobuf:"bytes,3,opt,name=message,proto3,oneof" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
