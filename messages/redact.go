@@ -27,7 +27,7 @@ func Redact(spec *soltiv1.CreateSpec, showValues bool) *soltiv1.CreateSpec {
 	return withKind(spec, kindWithEnv(spec.GetKind(), shown))
 }
 
-// RedactTask returns the task as it may be shown; see [Redact]. The given one is never changed.
+// RedactTask returns the task as it may be shown; see [Redact].
 func RedactTask(task *soltiv1.TaskData, showValues bool) *soltiv1.TaskData {
 	spec := Redact(task.GetSpec(), showValues)
 	if spec == task.GetSpec() {

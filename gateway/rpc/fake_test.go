@@ -86,6 +86,14 @@ func start(t testing.TB) *node {
 		}
 		n.mu.Lock()
 		defer n.mu.Unlock()
+		if many, ok := command.(*slotdv1.SubmitTasks); ok {
+			for i, submit := range many.GetSubmits() {
+				asker := many.GetAskers()[i]
+				n.commands = append(n.commands, submit)
+				c.Send(&actor.PID{Address: c.Self().GetAddress(), Id: asker.GetId(), RequestId: asker.GetRequest()}, n.answer(submit))
+			}
+			return
+		}
 		n.commands = append(n.commands, command)
 		if answer := n.answer(command); answer != nil {
 			c.Respond(answer)
