@@ -165,9 +165,10 @@ func setLogsAside(data, storeDir string, logger hclog.Logger) error {
 // open makes the servers.
 func (n *liveNode) open(cfg NodeConfig, logger hclog.Logger) error {
 	view := reader{Catalog: n.tree.Catalog(), tree: n.tree}
+	registry := ask.New(n.tree.System().Root, n.tree.Registry())
 	var err error
 	n.http, err = rest.New(rest.Config{AllowedHosts: cfg.AllowedHosts}, rest.Deps{
-		Registry: ask.New(n.tree.System().Root, n.tree.Registry()),
+		Registry: registry,
 		Reader:   view,
 		Logs:     output{n.tree},
 		Version:  buildVersion(),
@@ -176,7 +177,13 @@ func (n *liveNode) open(cfg NodeConfig, logger hclog.Logger) error {
 	if err != nil {
 		return err
 	}
-	n.grpc, err = rpc.New(rpc.Deps{Reader: view, Logger: logger.Named("grpc")})
+	n.grpc, err = rpc.New(rpc.Deps{
+		Registry: registry,
+		Reader:   view,
+		Logs:     output{n.tree},
+		Version:  buildVersion(),
+		Logger:   logger.Named("grpc"),
+	})
 	return err
 }
 
@@ -215,6 +222,7 @@ func (n *liveNode) Running() []*soltiv1.TaskData {
 
 func (n *liveNode) Drain(ctx context.Context, grace time.Duration) error {
 	n.http.Drain()
+	n.grpc.Drain()
 	return n.tree.Drain(ctx, grace)
 }
 
