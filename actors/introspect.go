@@ -9,6 +9,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"slotd/actors/events"
 	"slotd/actors/logs"
 	"slotd/actors/store"
 	slotdv1 "slotd/messages/slotd/v1"
@@ -39,6 +40,7 @@ func (t *Tree) Introspect() *slotdv1.IntrospectResponse {
 		OpenFds:         openFiles(),
 		Store:           storeView(kept),
 		Logs:            logsView(logged),
+		Events:          eventsView(t.events.Stats()),
 		Latencies:       map[string]*slotdv1.LatencyView{"commit": t.ledger.commits.View()},
 		Queues:          t.catalog.Longest(longestQueues),
 	}
@@ -95,6 +97,12 @@ func logsView(s logs.Stats) *slotdv1.LogsView {
 		view.Problem = s.Problem.Error()
 	}
 	return view
+}
+
+func eventsView(s events.Stats) *slotdv1.EventsView {
+	return &slotdv1.EventsView{
+		Subscribers: uint64(s.Subscribers), Published: s.Published, Kept: uint64(s.Kept), Bytes: uint64(s.Bytes),
+	}
 }
 
 // actors counts them; not the other processes of the actor system, such as replies that wait for a command.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"slotd/actors/catalog"
+	"slotd/actors/events"
 	"slotd/actors/failpoint"
 	"slotd/actors/logs"
 	"slotd/actors/store"
@@ -11,13 +12,15 @@ import (
 )
 
 // ledger is where durable becomes visible: every batch of every actor goes through it to the store, and once it is
-// durable, in commit order, the log learns of runs begun and ended, then the catalog of the records, and only then the
-// actor that committed (invariant 3). So whoever sees a task terminal finds its run-finished in the log, and whoever
-// sees its log end finds it terminal.
+// durable, in commit order, the log learns of runs begun and ended, then the catalog of the records, then those who
+// follow events, and only then the actor that committed (invariant 3). So whoever sees a task terminal finds its
+// run-finished in the log, whoever sees its log end finds it terminal, and whoever is told of a transition finds what it
+// tells of in the catalog.
 type ledger struct {
 	store   store.Store
 	logs    *logs.Logs
 	catalog *catalog.Catalog
+	events  *events.Hub
 	commits *catalog.Latency
 }
 
@@ -53,7 +56,7 @@ func (l *ledger) publish(b *store.Batch) {
 	for _, run := range b.Runs {
 		l.logs.Record(run)
 	}
-	l.catalog.Apply(b)
+	changes := l.catalog.Apply(b)
 	for _, task := range b.Tasks {
 		if task.GetPhase() == slotdv1.Phase_PHASE_FINISHED {
 			l.logs.Close(task.GetId())
@@ -63,4 +66,5 @@ func (l *ledger) publish(b *store.Batch) {
 		failpoint.Hit("retention/deleted")
 		l.logs.Remove(b.Deletes...)
 	}
+	l.events.Publish(changes)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"slotd/actors/catalog"
+	"slotd/actors/events"
 	"slotd/actors/executor"
 	"slotd/actors/logs"
 	"slotd/actors/registry"
@@ -103,6 +104,7 @@ type Tree struct {
 	cfg        Config
 	system     *actor.ActorSystem
 	catalog    *catalog.Catalog
+	events     *events.Hub
 	ledger     *ledger
 	router     *runner.Router
 	executor   *executor.Executor
@@ -147,8 +149,9 @@ func start(cfg Config, options ...actor.PropsOption) (*Tree, error) {
 		}
 	})
 	t.catalog = catalog.New(t.cfg.Store.Runs)
+	t.events = events.New()
 	t.ledger = &ledger{
-		store: t.cfg.Store, logs: t.cfg.Logs, catalog: t.catalog, commits: catalog.NewLatency(),
+		store: t.cfg.Store, logs: t.cfg.Logs, catalog: t.catalog, events: t.events, commits: catalog.NewLatency(),
 	}
 	t.router = runner.NewRouter(t.cfg.Runners...)
 	t.executor = executor.New(executor.Config{
@@ -243,6 +246,9 @@ func (o output) Writer(task string, attempt uint32, stream soltiv1.OutputStreamK
 
 // Catalog answers reads, from any goroutine.
 func (t *Tree) Catalog() *catalog.Catalog { return t.catalog }
+
+// Events tells of transitions, to any goroutine. Its cursors end when the tree is stopped.
+func (t *Tree) Events() *events.Hub { return t.events }
 
 // Recovered returns once the node knows all that the store knew, or why it never will: context.Canceled when it was
 // stopped before.
@@ -340,6 +346,7 @@ func (t *Tree) Stop() {
 	await(func() *actor.Future { return root.PoisonFuture(t.executorPID) })
 	t.routines.Wait()
 	t.barrier()
+	t.events.Close()
 	t.system.Shutdown()
 	t.dispatcher.stop()
 }

@@ -1,8 +1,8 @@
 // Package gateway is the border between slotd and its clients: what crosses it in either direction is declared here.
 //
 // The packages below it translate (rest, rpc), carry commands to the registry (ask) and turn messages into JSON and
-// back (codec). None of them decides anything about tasks. What they need from the node is three things: the
-// registry's PID for commands, a [Reader] for questions and [Logs] for output.
+// back (codec). None of them decides anything about tasks. What they need from the node is four things: the
+// registry's PID for commands, a [Reader] for questions, [Logs] for output and [Events] for transitions.
 //
 // Everything declared here is implemented outside gateway and must be safe for use by any number of goroutines.
 package gateway
@@ -93,7 +93,13 @@ type EventCursor interface {
 	// Next returns the next events that match, at least one and at most a few hundred. It waits while there are none; when
 	// ctx ends the wait it returns ctx's error, nothing is lost, and Next may be called again. Events are shared: nobody may
 	// change them.
+	//
+	// It returns io.EOF when the node has stopped.
 	Next(ctx context.Context) ([]*slotdv1.Event, error)
+
+	// Position is the id to go on after for a client that has had everything from this cursor so far. It moves also while
+	// nothing matches.
+	Position() string
 
 	// Close gives the place up. It must be called exactly once.
 	Close()

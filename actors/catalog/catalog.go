@@ -52,6 +52,9 @@ type Catalog struct {
 
 	keys    keyring
 	waiting map[string][]*waiter // by task
+
+	changes Changes // of the batch that is applied; its memory is used again
+	touched []touch
 }
 
 // statuses is the number of places in Catalog.status; 0 is for what no client ever sees.
@@ -84,12 +87,18 @@ func New(runs func(ctx context.Context, id string) ([]*slotdv1.RunRecord, error)
 	}
 }
 
-// Apply takes over a committed batch. Its runs are not kept here.
-func (c *Catalog) Apply(b *store.Batch) {
+// Apply takes over a committed batch and returns what that has changed, which is good until the next call. Its runs are
+// not kept here.
+func (c *Catalog) Apply(b *store.Batch) Changes {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.changes.Tasks = c.changes.Tasks[:0]
 	for _, rec := range b.Tasks {
-		c.put(rec)
+		if e, newer := c.find(rec); newer {
+			c.touch(e, rec.GetUpdatedAt())
+			c.put(e, rec)
+			c.changes.Tasks = append(c.changes.Tasks, TaskChange{Record: rec, spec: &e.spec})
+		}
 	}
 	for _, spec := range b.Specs {
 		if e := c.tasks[spec.GetTaskId()]; e != nil {
@@ -110,6 +119,8 @@ func (c *Catalog) Apply(b *store.Batch) {
 	for _, key := range b.Expired {
 		c.keys.expire(key)
 	}
+	c.compare()
+	return c.changes
 }
 
 // Fill takes over what a store has loaded, before the first batch that is committed after that. It does not keep
@@ -122,7 +133,10 @@ func (c *Catalog) Fill(entries []store.Entry) {
 			c.keys.put(loaded.Key)
 			continue
 		}
-		e := c.put(loaded.Task)
+		e, newer := c.find(loaded.Task)
+		if newer {
+			c.put(e, loaded.Task)
+		}
 		if loaded.Raw != nil {
 			e.spec.keepRaw(loaded.Raw)
 		} else {
@@ -131,21 +145,22 @@ func (c *Catalog) Fill(entries []store.Entry) {
 	}
 }
 
-// put is the one place where a task changes: before and rec are a transition, and they come by in commit order.
-func (c *Catalog) put(rec *slotdv1.TaskRecord) *entry {
-	e := c.tasks[rec.GetId()]
-	if e == nil {
-		e = c.insert(rec)
-	} else if rec.GetResourceVersion() <= e.rec.GetResourceVersion() {
-		return e
+// find returns the entry of a record, a new one if need be, and whether the record is news to it.
+func (c *Catalog) find(rec *slotdv1.TaskRecord) (e *entry, newer bool) {
+	if e = c.tasks[rec.GetId()]; e == nil {
+		return c.insert(rec), true
 	}
+	return e, rec.GetResourceVersion() > e.rec.GetResourceVersion()
+}
+
+// put is the one place where a task changes: before and rec are a transition, and they come by in commit order.
+func (c *Catalog) put(e *entry, rec *slotdv1.TaskRecord) {
 	before := e.rec
 	if before != nil {
 		c.unfile(e, before, rec)
 	}
 	e.rec = rec
 	c.file(e, before, rec)
-	return e
 }
 
 func (c *Catalog) insert(rec *slotdv1.TaskRecord) *entry {
@@ -189,6 +204,10 @@ func (c *Catalog) remove(id string) {
 	if e == nil {
 		return
 	}
+	if stateOf(e.rec) == active {
+		c.touch(e, e.rec.GetUpdatedAt())
+	}
+	c.changes.Tasks = append(c.changes.Tasks, TaskChange{Record: e.rec, Deleted: true, spec: &e.spec})
 	c.unfile(e, e.rec, nil)
 	delete(c.tasks, id)
 	c.all.remove(e)

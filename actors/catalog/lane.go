@@ -16,6 +16,7 @@ type lane struct {
 	holder      *entry
 	replacement *entry
 	counts      *counters // nil until there is something to count
+	touched     int       // its place in Catalog.touched, from 1; 0 = the batch has not touched it
 }
 
 // The states of a slot, as SlotView.phase names them.

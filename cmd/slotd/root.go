@@ -100,7 +100,8 @@ func (a *app) root() *cobra.Command {
 	root.SetHelpCommand(helpVerb())
 	root.AddCommand(
 		a.serveVerb(), a.runVerb(), a.submitVerb(), a.lsVerb(), a.getVerb(), a.runsVerb(), a.logsVerb(), a.waitVerb(),
-		a.cancelVerb(), a.rmVerb(), a.slotsVerb(), a.topVerb(), a.versionVerb(), a.completionVerb(), a.configVerb(), a.storeVerb(),
+		a.cancelVerb(), a.rmVerb(), a.slotsVerb(), a.topVerb(), a.eventsVerb(), a.nodesVerb(), a.versionVerb(), a.completionVerb(),
+		a.configVerb(), a.storeVerb(),
 		a.benchVerb(),
 	)
 	return root

@@ -16,6 +16,7 @@ import (
 
 	"slotd/actors"
 	"slotd/actors/catalog"
+	"slotd/actors/events"
 	"slotd/actors/logs"
 	"slotd/actors/runner"
 	"slotd/actors/runner/subprocess"
@@ -171,6 +172,7 @@ func (n *liveNode) open(cfg NodeConfig, logger hclog.Logger) error {
 		Registry: registry,
 		Reader:   view,
 		Logs:     output{n.tree},
+		Events:   transitions{n.tree.Events()},
 		Version:  buildVersion(),
 		Logger:   logger.Named("http"),
 	})
@@ -181,6 +183,7 @@ func (n *liveNode) open(cfg NodeConfig, logger hclog.Logger) error {
 		Registry: registry,
 		Reader:   view,
 		Logs:     output{n.tree},
+		Events:   transitions{n.tree.Events()},
 		Version:  buildVersion(),
 		Logger:   logger.Named("grpc"),
 	})
@@ -301,4 +304,15 @@ type cursor struct{ *logs.Cursor }
 func (c cursor) Next(ctx context.Context) (gateway.LogBatch, error) {
 	b, err := c.Cursor.Next(ctx)
 	return gateway.LogBatch{Data: b.Data, Events: b.Events}, err
+}
+
+// transitions opens the stream of transitions for the gateway.
+type transitions struct{ hub *events.Hub }
+
+func (t transitions) Open(q messages.EventQuery) (gateway.EventCursor, error) {
+	c, err := t.hub.Open(q)
+	if err != nil {
+		return nil, &messages.RejectionError{Rejection: messages.Reject(messages.LabelInvalidRequest, err.Error(), 0)}
+	}
+	return c, nil
 }

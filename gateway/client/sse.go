@@ -23,6 +23,7 @@ var errFrameLine = fmt.Errorf("a line of the stream is longer than %d bytes", ma
 type frameReader struct {
 	lines *bufio.Reader
 	data  []byte
+	id    string // of the last frame that is complete, also of one without data; empty: none had one
 	alive func() // called for every line, comments included
 }
 
@@ -44,6 +45,9 @@ func (f *frameReader) next() (frame, error) {
 		f.alive()
 		line = bytes.TrimSuffix(line[:len(line)-1], []byte("\r"))
 		if len(line) == 0 {
+			if fr.id != "" {
+				f.id = fr.id
+			}
 			if filled {
 				fr.data = f.data
 				return fr, nil

@@ -55,6 +55,7 @@ type node struct {
 	logQuery messages.LogQuery
 	open     func(ctx context.Context, q messages.LogQuery) (gateway.Cursor, error)
 	panics   bool
+	events   *transitions
 
 	undescribed bool // its answers are such as no real node gives, so they are not held against the OpenAPI document
 
@@ -65,7 +66,7 @@ type node struct {
 func start(t *testing.T, config rest.Config) *node {
 	t.Helper()
 	n := &node{
-		t: t, log: &lines{}, tasks: map[string]*soltiv1.TaskData{}, waiting: make(chan struct{}, 16), changed: make(chan struct{}),
+		t: t, log: &lines{}, events: newTransitions(), tasks: map[string]*soltiv1.TaskData{}, waiting: make(chan struct{}, 16), changed: make(chan struct{}),
 		answer: func(proto.Message) proto.Message { return &slotdv1.Submitted{TaskId: "tsk_new"} },
 	}
 	system := actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger { return slog.New(slog.DiscardHandler) }), actor.WithDeadLetterRequestLogging(false))
@@ -90,7 +91,7 @@ func start(t *testing.T, config rest.Config) *node {
 		}
 	}))
 	server, err := rest.New(config, rest.Deps{
-		Registry: ask.New(system.Root, pid), Reader: n, Logs: n,
+		Registry: ask.New(system.Root, pid), Reader: n, Logs: n, Events: n.events,
 		Version: &slotdv1.VersionResponse{Version: "1.2.3", Commit: "abc", Go: "go1.26", Api: "v1"},
 		Logger:  hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: n.log, JSONFormat: true}),
 	})
@@ -217,7 +218,7 @@ func (n *node) Slots() []*slotdv1.SlotView {
 }
 
 func (n *node) Introspect() *slotdv1.IntrospectResponse {
-	return &slotdv1.IntrospectResponse{Node: "here", Goroutines: 12, Decisions: &slotdv1.DecisionCounters{}, Store: &slotdv1.StoreView{}, Logs: &slotdv1.LogsView{}}
+	return &slotdv1.IntrospectResponse{Node: "here", Goroutines: 12, Decisions: &slotdv1.DecisionCounters{}, Store: &slotdv1.StoreView{}, Logs: &slotdv1.LogsView{}, Events: &slotdv1.EventsView{}}
 }
 
 func (n *node) Nodes() []*slotdv1.NodeView {

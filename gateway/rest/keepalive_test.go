@@ -69,7 +69,7 @@ func TestNoSilenceIsLongerThanTheKeepAlivePeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &timetable{at: []time.Duration{0, 5 * time.Second, 29 * time.Second, time.Minute}}
 		server, err := rest.New(rest.Config{}, rest.Deps{
-			Registry: ask.New(nil, nil), Reader: l, Logs: l, Version: new(slotdv1.VersionResponse), Logger: hclog.NewNullLogger(),
+			Registry: ask.New(nil, nil), Reader: l, Logs: l, Events: newTransitions(), Version: new(slotdv1.VersionResponse), Logger: hclog.NewNullLogger(),
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 
 	"slotd/gateway/ask"
 	"slotd/messages"
+	slotdv1 "slotd/messages/slotd/v1"
 )
 
 var healthy = []byte(`{"status":"ok"}`)
@@ -39,4 +40,12 @@ func (s *Server) introspect(c *gin.Context) {
 		return
 	}
 	s.answer(c, http.StatusOK, s.deps.Reader.Introspect())
+}
+
+func (s *Server) nodes(c *gin.Context) {
+	if err := newQuery(c.Request).err(); err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.answer(c, http.StatusOK, &slotdv1.ListNodesResponse{Nodes: s.deps.Reader.Nodes()})
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"slotd/messages"
+	slotdv1 "slotd/messages/slotd/v1"
 	soltiv1 "slotd/messages/solti/v1"
 )
 
@@ -193,6 +194,24 @@ func logQuery(r *http.Request, now time.Time) (messages.LogQuery, error) {
 	chosen, err := messages.LogQueryOf(request)
 	q.add(err)
 	chosen.Encoding = messages.EncodeSSE
+	return chosen, q.err()
+}
+
+// eventQuery reads the parameters of a stream of transitions.
+func eventQuery(r *http.Request) (messages.EventQuery, error) {
+	q := newQuery(r, "slot", "task", "label")
+	request := &slotdv1.StreamEventsRequest{LabelSelector: strings.Join(q.values["label"], ",")}
+	if slot, given := q.one("slot"); given {
+		request.Slot = &slot
+	}
+	if task, given := q.one("task"); given {
+		request.TaskId = &task
+	}
+	if ids := r.Header.Values("Last-Event-ID"); len(ids) > 0 {
+		request.After = ids[0]
+	}
+	chosen, err := messages.EventQueryOf(request)
+	q.add(err)
 	return chosen, q.err()
 }
 

@@ -48,6 +48,9 @@ func (s *Server) routes() *gin.Engine {
 	get(api, "/slots", s.slots)
 	get(api, "/slots/:slot", s.slot)
 	api.POST("/slots/:slot/purge", s.takeNoBody, s.purge)
+	api.GET("/events", s.takeNoBody, s.events)
+	api.HEAD("/events", s.takeNoBody, s.lastEvent)
+	get(api, "/nodes", s.nodes)
 	get(api, "/introspection", s.introspect)
 	return engine
 }

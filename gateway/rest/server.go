@@ -2,14 +2,14 @@
 // streams.
 //
 // It decides nothing about tasks. Commands go to the registry through package ask, questions to a [gateway.Reader],
-// output comes from [gateway.Logs]. Bodies are the proto3-JSON of package codec. HTTP status codes exist only here.
+// output comes from [gateway.Logs], transitions from [gateway.Events]. Bodies are the proto3-JSON of package codec. HTTP status codes exist only here.
 //
 // Every request runs on a goroutine of its own that net/http owns. A client that goes away, stops reading or sends slowly
 // costs that goroutine until a time limit of [Config], never anything else. Query parameters that a route does not know
 // are refused like unknown fields of a body: a filter with a typing error must not match everything. Health routes ignore
 // their query, because probes add their own.
 //
-// Reading order: routes.go, tasks.go, sse.go, errors.go; then what every request passes: observe.go, guard.go, body.go.
+// Reading order: routes.go, tasks.go, sse.go, events.go, errors.go; then what every request passes: observe.go, guard.go, body.go.
 package rest
 
 import (
@@ -35,6 +35,7 @@ type Deps struct {
 	Registry *ask.Registry
 	Reader   gateway.Reader
 	Logs     gateway.Logs
+	Events   gateway.Events
 	Version  *slotdv1.VersionResponse
 	Logger   hclog.Logger
 }
@@ -60,8 +61,8 @@ func New(config Config, deps Deps) (*Server, error) {
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("http: %w", err)
 	}
-	if deps.Registry == nil || deps.Reader == nil || deps.Logs == nil || deps.Version == nil || deps.Logger == nil {
-		return nil, errors.New("http: registry, reader, logs, version and logger are all required")
+	if deps.Registry == nil || deps.Reader == nil || deps.Logs == nil || deps.Events == nil || deps.Version == nil || deps.Logger == nil {
+		return nil, errors.New("http: registry, reader, logs, events, version and logger are all required")
 	}
 	config = config.withDefaults()
 	ending, end := context.WithCancel(context.Background())

@@ -344,6 +344,8 @@ func (f *eventFeed) Next(ctx context.Context) ([]*slotdv1.Event, error) {
 	}
 }
 
+func (f *eventFeed) Position() string { return "" }
+
 func (f *eventFeed) Close() { f.closed <- struct{}{} }
 
 const (

@@ -41,7 +41,7 @@ func (n *node) overHTTP() http.Handler {
 		system.Shutdown()
 	})
 	server, err := rest.New(rest.Config{}, rest.Deps{
-		Registry: ask.New(system.Root, pid), Reader: n, Logs: logs{n}, Version: &slotdv1.VersionResponse{}, Logger: hclog.NewNullLogger(),
+		Registry: ask.New(system.Root, pid), Reader: n, Logs: logs{n}, Events: newEventFeed(), Version: &slotdv1.VersionResponse{}, Logger: hclog.NewNullLogger(),
 	})
 	if err != nil {
 		n.t.Fatal(err)

@@ -80,7 +80,7 @@ func (s source) selectors(yield func(x, sel string, line int)) {
 }
 
 // locks are the folders of actors/ whose state is read from any goroutine; of actortest, by the tests that watch actors.
-var locks = []string{"actors/logs", "actors/catalog", "actors/store", "actors/actortest"}
+var locks = []string{"actors/logs", "actors/catalog", "actors/events", "actors/store", "actors/actortest"}
 
 // lockExceptions are files of actors/ elsewhere that hold a lock, each with the reason why no actor can own the state.
 var lockExceptions = map[string]string{

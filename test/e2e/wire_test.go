@@ -269,6 +269,7 @@ type figures struct {
 	Tasks                                                                                                    map[string]string
 	Logs                                                                                                     struct{ Hubs, Subscribers, Bytes, Segments string }
 	Runners                                                                                                  []struct{ Kind, Tree string }
+	Events                                                                                                   struct{ Subscribers, Published string }
 }
 
 func (d *daemon) introspect() figures {

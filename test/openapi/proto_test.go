@@ -37,7 +37,7 @@ var answered = map[string]string{
 	"ResourceLimits": "TaskLimits", "TaskStatusInfo": "TaskStatusInfo", "TaskRunInfo": "Run", "ListSlotsResponse": "ListSlotsResponse",
 	"GetSlotResponse": "GetSlotResponse", "PurgeSlotTasksResponse": "PurgeSlotTasksResponse", "SlotView": "SlotView", "DecisionCounters": "DecisionCounters",
 	"ListNodesResponse": "ListNodesResponse", "NodeView": "NodeView", "VersionResponse": "VersionResponse", "IntrospectResponse": "IntrospectResponse",
-	"StoreView": "StoreView", "LogsView": "LogsView", "RunnerView": "RunnerView", "LatencyView": "LatencyView", "QueueDepth": "QueueDepth",
+	"StoreView": "StoreView", "LogsView": "LogsView", "EventsView": "EventsView", "RunnerView": "RunnerView", "LatencyView": "LatencyView", "QueueDepth": "QueueDepth",
 }
 
 // streamed are messages that are events here, with numbers as numbers and a type.

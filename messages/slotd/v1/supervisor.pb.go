@@ -737,11 +737,12 @@ type StreamEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Of this slot and its tasks.
 	Slot *string `protobuf:"bytes,1,opt,name=slot,proto3,oneof" json:"slot,omitempty"`
-	// Of this task.
+	// Of this task, not of its slot.
 	TaskId *string `protobuf:"bytes,2,opt,name=task_id,json=taskId,proto3,oneof" json:"task_id,omitempty"`
 	// Of tasks whose labels match. Slots have none.
 	LabelSelector string `protobuf:"bytes,3,opt,name=label_selector,json=labelSelector,proto3" json:"label_selector,omitempty"`
-	// An event id: go on after it. Left out: live from now on.
+	// An event id: go on after it. Left out: live from now on. After an id of an earlier life of the node the stream begins
+	// with a gap, followed by what is kept of this one. What is no id, and an id that has not been given yet, is refused.
 	After         string `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -932,7 +933,7 @@ type TaskEvent struct {
 	// Unix milliseconds.
 	NextAttemptAt *int64  `protobuf:"varint,11,opt,name=next_attempt_at,json=nextAttemptAt,proto3,oneof" json:"next_attempt_at,omitempty"`
 	Node          *string `protobuf:"bytes,12,opt,name=node,proto3,oneof" json:"node,omitempty"`
-	// The task and all of it is gone. The other fields are those of its last state.
+	// The task and all of it is gone; time is when that was. The other fields are those of its last state.
 	Deleted       bool `protobuf:"varint,13,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1059,7 +1060,8 @@ func (x *TaskEvent) GetDeleted() bool {
 	return false
 }
 
-// SlotEvent is what a slot has become.
+// SlotEvent is what a slot has become. There is one when the phase, the holder or the replacement is another one; a queue
+// that grows or shrinks makes none, as each task in it has its own.
 type SlotEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Slot  string                 `protobuf:"bytes,1,opt,name=slot,proto3" json:"slot,omitempty"`
@@ -1171,7 +1173,7 @@ func (x *SlotEvent) GetQueued() uint64 {
 // anew; the events that follow have no gap.
 type GapEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many, when that is known; 0 = it is not.
+	// How many of all events, wanted or not, when that is known; 0 = it is not.
 	Skipped uint64 `protobuf:"varint,1,opt,name=skipped,proto3" json:"skipped,omitempty"`
 	// Unix milliseconds.
 	Time          int64 `protobuf:"varint,2,opt,name=time,proto3" json:"time,omitempty"`
@@ -1532,6 +1534,7 @@ type IntrospectResponse struct {
 	Latencies map[string]*LatencyView `protobuf:"bytes,22,rep,name=latencies,proto3" json:"latencies,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The slots with the longest queues, at most 100.
 	Queues        []*QueueDepth `protobuf:"bytes,23,rep,name=queues,proto3" json:"queues,omitempty"`
+	Events        *EventsView   `protobuf:"bytes,24,opt,name=events,proto3" json:"events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1727,6 +1730,86 @@ func (x *IntrospectResponse) GetQueues() []*QueueDepth {
 	return nil
 }
 
+func (x *IntrospectResponse) GetEvents() *EventsView {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+// EventsView tells of the stream of transitions.
+type EventsView struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Readers that follow it.
+	Subscribers uint64 `protobuf:"varint,1,opt,name=subscribers,proto3" json:"subscribers,omitempty"`
+	// Events since the node was started; the number of the newest.
+	Published uint64 `protobuf:"varint,2,opt,name=published,proto3" json:"published,omitempty"`
+	// Events in memory: how far a reader may come back.
+	Kept uint64 `protobuf:"varint,3,opt,name=kept,proto3" json:"kept,omitempty"`
+	// About what they take.
+	Bytes         uint64 `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsView) Reset() {
+	*x = EventsView{}
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsView) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsView) ProtoMessage() {}
+
+func (x *EventsView) ProtoReflect() protoreflect.Message {
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsView.ProtoReflect.Descriptor instead.
+func (*EventsView) Descriptor() ([]byte, []int) {
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *EventsView) GetSubscribers() uint64 {
+	if x != nil {
+		return x.Subscribers
+	}
+	return 0
+}
+
+func (x *EventsView) GetPublished() uint64 {
+	if x != nil {
+		return x.Published
+	}
+	return 0
+}
+
+func (x *EventsView) GetKept() uint64 {
+	if x != nil {
+		return x.Kept
+	}
+	return 0
+}
+
+func (x *EventsView) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 type QueueDepth struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Slot          string                 `protobuf:"bytes,1,opt,name=slot,proto3" json:"slot,omitempty"`
@@ -1737,7 +1820,7 @@ type QueueDepth struct {
 
 func (x *QueueDepth) Reset() {
 	*x = QueueDepth{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[24]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1749,7 +1832,7 @@ func (x *QueueDepth) String() string {
 func (*QueueDepth) ProtoMessage() {}
 
 func (x *QueueDepth) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[24]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1762,7 +1845,7 @@ func (x *QueueDepth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueueDepth.ProtoReflect.Descriptor instead.
 func (*QueueDepth) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{24}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *QueueDepth) GetSlot() string {
@@ -1797,7 +1880,7 @@ type StoreView struct {
 
 func (x *StoreView) Reset() {
 	*x = StoreView{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[25]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1809,7 +1892,7 @@ func (x *StoreView) String() string {
 func (*StoreView) ProtoMessage() {}
 
 func (x *StoreView) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[25]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1822,7 +1905,7 @@ func (x *StoreView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreView.ProtoReflect.Descriptor instead.
 func (*StoreView) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{25}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StoreView) GetKind() string {
@@ -1894,7 +1977,7 @@ type LogsView struct {
 
 func (x *LogsView) Reset() {
 	*x = LogsView{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[26]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +1989,7 @@ func (x *LogsView) String() string {
 func (*LogsView) ProtoMessage() {}
 
 func (x *LogsView) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[26]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +2002,7 @@ func (x *LogsView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsView.ProtoReflect.Descriptor instead.
 func (*LogsView) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{26}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *LogsView) GetHubs() uint64 {
@@ -1993,7 +2076,7 @@ type RunnerView struct {
 
 func (x *RunnerView) Reset() {
 	*x = RunnerView{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[27]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2005,7 +2088,7 @@ func (x *RunnerView) String() string {
 func (*RunnerView) ProtoMessage() {}
 
 func (x *RunnerView) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[27]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2018,7 +2101,7 @@ func (x *RunnerView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunnerView.ProtoReflect.Descriptor instead.
 func (*RunnerView) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{27}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RunnerView) GetName() string {
@@ -2070,7 +2153,7 @@ type LatencyView struct {
 
 func (x *LatencyView) Reset() {
 	*x = LatencyView{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[28]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2082,7 +2165,7 @@ func (x *LatencyView) String() string {
 func (*LatencyView) ProtoMessage() {}
 
 func (x *LatencyView) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[28]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2095,7 +2178,7 @@ func (x *LatencyView) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatencyView.ProtoReflect.Descriptor instead.
 func (*LatencyView) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{28}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LatencyView) GetCount() uint64 {
@@ -2145,7 +2228,7 @@ type VersionResponse struct {
 
 func (x *VersionResponse) Reset() {
 	*x = VersionResponse{}
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[29]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2157,7 +2240,7 @@ func (x *VersionResponse) String() string {
 func (*VersionResponse) ProtoMessage() {}
 
 func (x *VersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_slotd_v1_supervisor_proto_msgTypes[29]
+	mi := &file_slotd_v1_supervisor_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2170,7 +2253,7 @@ func (x *VersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionResponse.ProtoReflect.Descriptor instead.
 func (*VersionResponse) Descriptor() ([]byte, []int) {
-	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{29}
+	return file_slotd_v1_supervisor_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *VersionResponse) GetVersion() string {
@@ -2331,7 +2414,7 @@ const file_slotd_v1_supervisor_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x13\n" +
 	"\x11GetVersionRequest\"\x13\n" +
-	"\x11IntrospectRequest\"\x9c\b\n" +
+	"\x11IntrospectRequest\"\xca\b\n" +
 	"\x12IntrospectResponse\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1d\n" +
 	"\n" +
@@ -2361,14 +2444,21 @@ const file_slotd_v1_supervisor_proto_rawDesc = "" +
 	"\x04logs\x18\x14 \x01(\v2\x12.slotd.v1.LogsViewR\x04logs\x12.\n" +
 	"\arunners\x18\x15 \x03(\v2\x14.slotd.v1.RunnerViewR\arunners\x12I\n" +
 	"\tlatencies\x18\x16 \x03(\v2+.slotd.v1.IntrospectResponse.LatenciesEntryR\tlatencies\x12,\n" +
-	"\x06queues\x18\x17 \x03(\v2\x14.slotd.v1.QueueDepthR\x06queues\x1a8\n" +
+	"\x06queues\x18\x17 \x03(\v2\x14.slotd.v1.QueueDepthR\x06queues\x12,\n" +
+	"\x06events\x18\x18 \x01(\v2\x14.slotd.v1.EventsViewR\x06events\x1a8\n" +
 	"\n" +
 	"TasksEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1aS\n" +
 	"\x0eLatenciesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
-	"\x05value\x18\x02 \x01(\v2\x15.slotd.v1.LatencyViewR\x05value:\x028\x01\"6\n" +
+	"\x05value\x18\x02 \x01(\v2\x15.slotd.v1.LatencyViewR\x05value:\x028\x01\"v\n" +
+	"\n" +
+	"EventsView\x12 \n" +
+	"\vsubscribers\x18\x01 \x01(\x04R\vsubscribers\x12\x1c\n" +
+	"\tpublished\x18\x02 \x01(\x04R\tpublished\x12\x12\n" +
+	"\x04kept\x18\x03 \x01(\x04R\x04kept\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x04R\x05bytes\"6\n" +
 	"\n" +
 	"QueueDepth\x12\x12\n" +
 	"\x04slot\x18\x01 \x01(\tR\x04slot\x12\x14\n" +
@@ -2438,7 +2528,7 @@ func file_slotd_v1_supervisor_proto_rawDescGZIP() []byte {
 	return file_slotd_v1_supervisor_proto_rawDescData
 }
 
-var file_slotd_v1_supervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_slotd_v1_supervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_slotd_v1_supervisor_proto_goTypes = []any{
 	(*SubmitTasksRequest)(nil),     // 0: slotd.v1.SubmitTasksRequest
 	(*SubmitTasksResult)(nil),      // 1: slotd.v1.SubmitTasksResult
@@ -2464,65 +2554,67 @@ var file_slotd_v1_supervisor_proto_goTypes = []any{
 	(*GetVersionRequest)(nil),      // 21: slotd.v1.GetVersionRequest
 	(*IntrospectRequest)(nil),      // 22: slotd.v1.IntrospectRequest
 	(*IntrospectResponse)(nil),     // 23: slotd.v1.IntrospectResponse
-	(*QueueDepth)(nil),             // 24: slotd.v1.QueueDepth
-	(*StoreView)(nil),              // 25: slotd.v1.StoreView
-	(*LogsView)(nil),               // 26: slotd.v1.LogsView
-	(*RunnerView)(nil),             // 27: slotd.v1.RunnerView
-	(*LatencyView)(nil),            // 28: slotd.v1.LatencyView
-	(*VersionResponse)(nil),        // 29: slotd.v1.VersionResponse
-	nil,                            // 30: slotd.v1.NodeView.LabelsEntry
-	nil,                            // 31: slotd.v1.IntrospectResponse.TasksEntry
-	nil,                            // 32: slotd.v1.IntrospectResponse.LatenciesEntry
-	nil,                            // 33: slotd.v1.RunnerView.LabelsEntry
-	(*v1.CreateSpec)(nil),          // 34: solti.v1.CreateSpec
-	(*v1.TaskData)(nil),            // 35: solti.v1.TaskData
-	(v1.TaskStatus)(0),             // 36: solti.v1.TaskStatus
+	(*EventsView)(nil),             // 24: slotd.v1.EventsView
+	(*QueueDepth)(nil),             // 25: slotd.v1.QueueDepth
+	(*StoreView)(nil),              // 26: slotd.v1.StoreView
+	(*LogsView)(nil),               // 27: slotd.v1.LogsView
+	(*RunnerView)(nil),             // 28: slotd.v1.RunnerView
+	(*LatencyView)(nil),            // 29: slotd.v1.LatencyView
+	(*VersionResponse)(nil),        // 30: slotd.v1.VersionResponse
+	nil,                            // 31: slotd.v1.NodeView.LabelsEntry
+	nil,                            // 32: slotd.v1.IntrospectResponse.TasksEntry
+	nil,                            // 33: slotd.v1.IntrospectResponse.LatenciesEntry
+	nil,                            // 34: slotd.v1.RunnerView.LabelsEntry
+	(*v1.CreateSpec)(nil),          // 35: solti.v1.CreateSpec
+	(*v1.TaskData)(nil),            // 36: solti.v1.TaskData
+	(v1.TaskStatus)(0),             // 37: solti.v1.TaskStatus
 }
 var file_slotd_v1_supervisor_proto_depIdxs = []int32{
-	34, // 0: slotd.v1.SubmitTasksRequest.specs:type_name -> solti.v1.CreateSpec
+	35, // 0: slotd.v1.SubmitTasksRequest.specs:type_name -> solti.v1.CreateSpec
 	1,  // 1: slotd.v1.SubmitTasksResponse.results:type_name -> slotd.v1.SubmitTasksResult
-	35, // 2: slotd.v1.CancelTaskResponse.task:type_name -> solti.v1.TaskData
+	36, // 2: slotd.v1.CancelTaskResponse.task:type_name -> solti.v1.TaskData
 	5,  // 3: slotd.v1.SlotView.counters:type_name -> slotd.v1.DecisionCounters
 	6,  // 4: slotd.v1.ListSlotsResponse.slots:type_name -> slotd.v1.SlotView
 	6,  // 5: slotd.v1.GetSlotResponse.slot:type_name -> slotd.v1.SlotView
 	15, // 6: slotd.v1.Event.task:type_name -> slotd.v1.TaskEvent
 	16, // 7: slotd.v1.Event.slot:type_name -> slotd.v1.SlotEvent
 	17, // 8: slotd.v1.Event.gap:type_name -> slotd.v1.GapEvent
-	36, // 9: slotd.v1.TaskEvent.phase:type_name -> solti.v1.TaskStatus
+	37, // 9: slotd.v1.TaskEvent.phase:type_name -> solti.v1.TaskStatus
 	20, // 10: slotd.v1.ListNodesResponse.nodes:type_name -> slotd.v1.NodeView
-	30, // 11: slotd.v1.NodeView.labels:type_name -> slotd.v1.NodeView.LabelsEntry
-	31, // 12: slotd.v1.IntrospectResponse.tasks:type_name -> slotd.v1.IntrospectResponse.TasksEntry
+	31, // 11: slotd.v1.NodeView.labels:type_name -> slotd.v1.NodeView.LabelsEntry
+	32, // 12: slotd.v1.IntrospectResponse.tasks:type_name -> slotd.v1.IntrospectResponse.TasksEntry
 	5,  // 13: slotd.v1.IntrospectResponse.decisions:type_name -> slotd.v1.DecisionCounters
-	25, // 14: slotd.v1.IntrospectResponse.store:type_name -> slotd.v1.StoreView
-	26, // 15: slotd.v1.IntrospectResponse.logs:type_name -> slotd.v1.LogsView
-	27, // 16: slotd.v1.IntrospectResponse.runners:type_name -> slotd.v1.RunnerView
-	32, // 17: slotd.v1.IntrospectResponse.latencies:type_name -> slotd.v1.IntrospectResponse.LatenciesEntry
-	24, // 18: slotd.v1.IntrospectResponse.queues:type_name -> slotd.v1.QueueDepth
-	33, // 19: slotd.v1.RunnerView.labels:type_name -> slotd.v1.RunnerView.LabelsEntry
-	28, // 20: slotd.v1.IntrospectResponse.LatenciesEntry.value:type_name -> slotd.v1.LatencyView
-	0,  // 21: slotd.v1.Supervisor.SubmitTasks:input_type -> slotd.v1.SubmitTasksRequest
-	3,  // 22: slotd.v1.Supervisor.CancelTask:input_type -> slotd.v1.CancelTaskRequest
-	7,  // 23: slotd.v1.Supervisor.ListSlots:input_type -> slotd.v1.ListSlotsRequest
-	9,  // 24: slotd.v1.Supervisor.GetSlot:input_type -> slotd.v1.GetSlotRequest
-	11, // 25: slotd.v1.Supervisor.PurgeSlotTasks:input_type -> slotd.v1.PurgeSlotTasksRequest
-	13, // 26: slotd.v1.Supervisor.StreamEvents:input_type -> slotd.v1.StreamEventsRequest
-	18, // 27: slotd.v1.Supervisor.ListNodes:input_type -> slotd.v1.ListNodesRequest
-	22, // 28: slotd.v1.Supervisor.Introspect:input_type -> slotd.v1.IntrospectRequest
-	21, // 29: slotd.v1.Supervisor.GetVersion:input_type -> slotd.v1.GetVersionRequest
-	2,  // 30: slotd.v1.Supervisor.SubmitTasks:output_type -> slotd.v1.SubmitTasksResponse
-	4,  // 31: slotd.v1.Supervisor.CancelTask:output_type -> slotd.v1.CancelTaskResponse
-	8,  // 32: slotd.v1.Supervisor.ListSlots:output_type -> slotd.v1.ListSlotsResponse
-	10, // 33: slotd.v1.Supervisor.GetSlot:output_type -> slotd.v1.GetSlotResponse
-	12, // 34: slotd.v1.Supervisor.PurgeSlotTasks:output_type -> slotd.v1.PurgeSlotTasksResponse
-	14, // 35: slotd.v1.Supervisor.StreamEvents:output_type -> slotd.v1.Event
-	19, // 36: slotd.v1.Supervisor.ListNodes:output_type -> slotd.v1.ListNodesResponse
-	23, // 37: slotd.v1.Supervisor.Introspect:output_type -> slotd.v1.IntrospectResponse
-	29, // 38: slotd.v1.Supervisor.GetVersion:output_type -> slotd.v1.VersionResponse
-	30, // [30:39] is the sub-list for method output_type
-	21, // [21:30] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	26, // 14: slotd.v1.IntrospectResponse.store:type_name -> slotd.v1.StoreView
+	27, // 15: slotd.v1.IntrospectResponse.logs:type_name -> slotd.v1.LogsView
+	28, // 16: slotd.v1.IntrospectResponse.runners:type_name -> slotd.v1.RunnerView
+	33, // 17: slotd.v1.IntrospectResponse.latencies:type_name -> slotd.v1.IntrospectResponse.LatenciesEntry
+	25, // 18: slotd.v1.IntrospectResponse.queues:type_name -> slotd.v1.QueueDepth
+	24, // 19: slotd.v1.IntrospectResponse.events:type_name -> slotd.v1.EventsView
+	34, // 20: slotd.v1.RunnerView.labels:type_name -> slotd.v1.RunnerView.LabelsEntry
+	29, // 21: slotd.v1.IntrospectResponse.LatenciesEntry.value:type_name -> slotd.v1.LatencyView
+	0,  // 22: slotd.v1.Supervisor.SubmitTasks:input_type -> slotd.v1.SubmitTasksRequest
+	3,  // 23: slotd.v1.Supervisor.CancelTask:input_type -> slotd.v1.CancelTaskRequest
+	7,  // 24: slotd.v1.Supervisor.ListSlots:input_type -> slotd.v1.ListSlotsRequest
+	9,  // 25: slotd.v1.Supervisor.GetSlot:input_type -> slotd.v1.GetSlotRequest
+	11, // 26: slotd.v1.Supervisor.PurgeSlotTasks:input_type -> slotd.v1.PurgeSlotTasksRequest
+	13, // 27: slotd.v1.Supervisor.StreamEvents:input_type -> slotd.v1.StreamEventsRequest
+	18, // 28: slotd.v1.Supervisor.ListNodes:input_type -> slotd.v1.ListNodesRequest
+	22, // 29: slotd.v1.Supervisor.Introspect:input_type -> slotd.v1.IntrospectRequest
+	21, // 30: slotd.v1.Supervisor.GetVersion:input_type -> slotd.v1.GetVersionRequest
+	2,  // 31: slotd.v1.Supervisor.SubmitTasks:output_type -> slotd.v1.SubmitTasksResponse
+	4,  // 32: slotd.v1.Supervisor.CancelTask:output_type -> slotd.v1.CancelTaskResponse
+	8,  // 33: slotd.v1.Supervisor.ListSlots:output_type -> slotd.v1.ListSlotsResponse
+	10, // 34: slotd.v1.Supervisor.GetSlot:output_type -> slotd.v1.GetSlotResponse
+	12, // 35: slotd.v1.Supervisor.PurgeSlotTasks:output_type -> slotd.v1.PurgeSlotTasksResponse
+	14, // 36: slotd.v1.Supervisor.StreamEvents:output_type -> slotd.v1.Event
+	19, // 37: slotd.v1.Supervisor.ListNodes:output_type -> slotd.v1.ListNodesResponse
+	23, // 38: slotd.v1.Supervisor.Introspect:output_type -> slotd.v1.IntrospectResponse
+	30, // 39: slotd.v1.Supervisor.GetVersion:output_type -> slotd.v1.VersionResponse
+	31, // [31:40] is the sub-list for method output_type
+	22, // [22:31] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_slotd_v1_supervisor_proto_init() }
@@ -2547,7 +2639,7 @@ func file_slotd_v1_supervisor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_slotd_v1_supervisor_proto_rawDesc), len(file_slotd_v1_supervisor_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -678,6 +678,21 @@ type Error struct {
 // ErrorLabel defines model for ErrorLabel.
 type ErrorLabel string
 
+// EventsView defines model for EventsView.
+type EventsView struct {
+	// Bytes A whole number from 0 to 18446744073709551615.
+	Bytes Uint64 `json:"bytes"`
+
+	// Kept A whole number from 0 to 18446744073709551615.
+	Kept Uint64 `json:"kept"`
+
+	// Published A whole number from 0 to 18446744073709551615.
+	Published Uint64 `json:"published"`
+
+	// Subscribers A whole number from 0 to 18446744073709551615.
+	Subscribers Uint64 `json:"subscribers"`
+}
+
 // GapEvent Events were missed.
 type GapEvent struct {
 	// Skipped How many; 0 when that is not known.
@@ -731,6 +746,7 @@ type IntrospectResponse struct {
 
 	// Decisions Decisions of admission since the daemon started.
 	Decisions DecisionCounters `json:"decisions"`
+	Events    EventsView       `json:"events"`
 
 	// Goroutines A whole number from 0 to 18446744073709551615.
 	Goroutines Uint64 `json:"goroutines"`
