@@ -96,7 +96,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.serveVerb(), a.runVerb(), a.submitVerb(), a.lsVerb(), a.getVerb(), a.runsVerb(), a.logsVerb(), a.waitVerb(),
 		a.cancelVerb(), a.rmVerb(), a.slotsVerb(), a.versionVerb(), a.completionVerb(), a.configVerb(), a.storeVerb(),
-		a.benchVerb(),
+		a.benchVerb(), a.tokenVerb(),
 	)
 	return root
 }

@@ -12,6 +12,7 @@ import (
 
 	"slotd/gateway"
 	"slotd/gateway/ask"
+	"slotd/gateway/auth"
 	"slotd/gateway/codec"
 	"slotd/messages"
 	soltiv1 "slotd/messages/solti/v1"
@@ -156,7 +157,9 @@ func (s *Server) task(c *gin.Context) {
 }
 
 // showValues decides whether this client may see environment values that are not secret.
-func (s *Server) showValues(*gin.Context) bool { return true }
+func (s *Server) showValues(c *gin.Context) bool {
+	return auth.From(c.Request.Context()).Role.May(auth.Submit)
+}
 
 // shown returns the task with the values of its environment hidden: all of them, or the secret ones.
 func (s *Server) shown(task *soltiv1.TaskData, values bool) *soltiv1.TaskData {

@@ -7,6 +7,7 @@ package rpc
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -21,30 +22,38 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"slotd/gateway"
+	"slotd/gateway/auth"
 )
 
 // Limits of every connection.
 const (
-	MaxMessage         = 4 << 20  // bytes, both ways
-	maxHeaderBytes     = 64 << 10 // of all headers together
-	maxStreams         = 1000     // at once, per connection
-	handshakeLimit     = 10 * time.Second
-	silenceBeforePing  = 2 * time.Minute // a silent client is asked whether it is still there
+	MaxMessage         = 4 << 20          // bytes, both ways
+	maxHeaderBytes     = 64 << 10         // of all headers together
+	maxStreams         = 1000             // at once, per connection
+	handshakeLimit     = 10 * time.Second // unless Deps says otherwise
+	arrivalLimit       = time.Minute      // unless Deps says otherwise
+	silenceBeforePing  = 2 * time.Minute  // a silent client is asked whether it is still there
 	pingLimit          = 20 * time.Second
 	shortestClientPing = 10 * time.Second // a client that pings more often is cut off
 	readyPeriod        = time.Second
 )
 
-// Deps is what the server asks. All of it is required.
+// Deps is what the server asks. Reader and Logger are required.
 type Deps struct {
 	Reader gateway.Reader
+	Gate   *auth.Gate  // nil = everybody may do everything
+	TLS    *tls.Config // nil = clear text
 	Logger hclog.Logger
+
+	Handshake time.Duration // a connection must have become one of gRPC within; default 10s
+	Arrival   time.Duration // the first message of a call must arrive within; default 1m
 }
 
 // Server answers gRPC on any number of listeners.
 type Server struct {
 	deps   Deps
 	grpc   *grpc.Server
+	roles  map[string]auth.Role // of each method that is served; known from the first Serve on
 	health *health.Server
 	ending context.Context //nolint:containedctx // a state of the server, not of a call: done when streams end
 	end    context.CancelFunc
@@ -58,6 +67,12 @@ func New(deps Deps) (*Server, error) {
 	if deps.Reader == nil || deps.Logger == nil {
 		return nil, errors.New("grpc: reader and logger are both required")
 	}
+	if deps.Handshake == 0 {
+		deps.Handshake = handshakeLimit
+	}
+	if deps.Arrival == 0 {
+		deps.Arrival = arrivalLimit
+	}
 	s := &Server{deps: deps, health: health.NewServer()}
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
@@ -65,9 +80,11 @@ func New(deps Deps) (*Server, error) {
 		grpc.MaxSendMsgSize(MaxMessage),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ConnectionTimeout(handshakeLimit),
+		grpc.ConnectionTimeout(deps.Handshake),
+		grpc.Creds(handshakes(deps.TLS)),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: silenceBeforePing, Timeout: pingLimit}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: shortestClientPing, PermitWithoutStream: true}),
+		grpc.InTapHandle(s.authorize),
 		grpc.UnaryInterceptor(s.unary),
 		grpc.StreamInterceptor(s.stream),
 		grpc.WaitForHandlers(true),
@@ -81,6 +98,7 @@ func New(deps Deps) (*Server, error) {
 // goroutine each. It closes l.
 func (s *Server) Serve(l net.Listener) error {
 	s.once.Do(func() {
+		s.roles = rolesOf(s.grpc)
 		s.refresh()
 		s.follow.Go(s.followReadiness)
 	})
