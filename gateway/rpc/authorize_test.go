@@ -267,8 +267,12 @@ func TestAMessageThatDoesNotArriveIsGivenUp(t *testing.T) {
 	var call bytes.Buffer
 	encoder := hpack.NewEncoder(&call)
 	for _, header := range [][2]string{
-		{":method", "POST"}, {":scheme", "http"}, {":path", healthpb.Health_Check_FullMethodName}, {":authority", "localhost"},
-		{"content-type", "application/grpc"}, {"te", "trailers"},
+		{":method", "POST"},
+		{":scheme", "http"},
+		{":path", healthpb.Health_Check_FullMethodName},
+		{":authority", "localhost"},
+		{"content-type", "application/grpc"},
+		{"te", "trailers"},
 	} {
 		if err := encoder.WriteField(hpack.HeaderField{Name: header[0], Value: header[1]}); err != nil {
 			t.Fatal(err)
