@@ -29,9 +29,9 @@ func TestAuthenticationIsEnoughForTheNetwork(t *testing.T) {
 
 func TestServeWarnsOfWhatIsOpen(t *testing.T) {
 	const (
-		root   = "every local user can run commands as root"
-		beyond = "everybody who reaches it can run commands here"
-		clear  = "tokens cross the network in clear text"
+		root    = "every local user can run commands as root"
+		beyond  = "everybody who reaches it can run commands here"
+		legible = "tokens cross the network in clear text"
 	)
 	for name, c := range map[string]struct {
 		uid  int
@@ -44,7 +44,7 @@ func TestServeWarnsOfWhatIsOpen(t *testing.T) {
 		"root with tokens":          {0, NodeConfig{HTTP: "127.0.0.1:1", AuthTokens: "t"}, ""},
 		"root with certificates":    {0, NodeConfig{HTTP: "127.0.0.1:1", TLSCert: "c", TLSClientCA: "a"}, ""},
 		"the network":               {0, NodeConfig{HTTP: "127.0.0.1:1", GRPC: ":1"}, beyond},
-		"the network, tokens":       {0, NodeConfig{HTTP: ":1", AuthTokens: "t"}, clear},
+		"the network, tokens":       {0, NodeConfig{HTTP: ":1", AuthTokens: "t"}, legible},
 		"the network, tokens, TLS":  {0, NodeConfig{HTTP: ":1", AuthTokens: "t", TLSCert: "c"}, ""},
 		"the network, certificates": {0, NodeConfig{HTTP: ":1", TLSCert: "c", TLSClientCA: "a"}, ""},
 	} {

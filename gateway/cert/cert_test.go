@@ -58,7 +58,7 @@ func (s *server) greet(client *tls.Config) (state tls.ConnectionState, clientErr
 	served := make(chan error, 1)
 	go func() {
 		conn := tls.Server(far, s.config)
-		err := conn.Handshake()
+		err := conn.HandshakeContext(s.t.Context())
 		if err == nil {
 			_, err = conn.Write([]byte{1}) // with TLS 1.3 a client learns only now whether its certificate was taken
 		}
@@ -66,7 +66,7 @@ func (s *server) greet(client *tls.Config) (state tls.ConnectionState, clientErr
 		_ = far.Close() // both ends go down together
 	}()
 	conn := tls.Client(near, client)
-	clientErr = conn.Handshake()
+	clientErr = conn.HandshakeContext(s.t.Context())
 	if clientErr == nil {
 		_, clientErr = conn.Read(make([]byte, 1))
 	}

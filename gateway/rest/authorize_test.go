@@ -135,14 +135,17 @@ func TestTheOwnUsersSocketNeedsNoToken(t *testing.T) {
 		token string
 		want  int
 	}{{"", 200}, {"read", 200}, {"hush", 401}, {"", 200}} {
-		if got := get(t, transport, "http://x/api/v1/slots", c.token); got.StatusCode != c.want {
-			t.Errorf("token %q: got %d, want %d", c.token, got.StatusCode, c.want)
+		if got := get(t, transport, "http://x/api/v1/slots", c.token); got.status != c.want {
+			t.Errorf("token %q: got %d, want %d", c.token, got.status, c.want)
 		}
 	}
 }
 
+// got is the status of an answer, and the version of HTTP that it came by.
+type got struct{ status, major int }
+
 // get sends a request and reads the answer off.
-func get(t *testing.T, transport *http.Transport, url, token string, headers ...string) *http.Response {
+func get(t *testing.T, transport *http.Transport, url, token string, headers ...string) got {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -163,7 +166,7 @@ func get(t *testing.T, transport *http.Transport, url, token string, headers ...
 		t.Fatal(err)
 	}
 	readOff(t, response)
-	return response
+	return got{response.StatusCode, response.ProtoMajor}
 }
 
 // secure adds a listener with TLS to n, and returns its address and what a client needs.
@@ -195,15 +198,15 @@ func TestTLSSpeaksBothVersionsOfHTTP(t *testing.T) {
 	for major := 1; major <= 2; major++ {
 		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool}, ForceAttemptHTTP2: major == 2}
 		for token, want := range map[string]int{"": 401, "read": 200} {
-			if got := get(t, transport, "https://"+addr+"/api/v1/slots", token); got.StatusCode != want || got.ProtoMajor != major {
-				t.Errorf("HTTP/%d, token %q: got %s %d, want %d", major, token, got.Proto, got.StatusCode, want)
+			if got := get(t, transport, "https://"+addr+"/api/v1/slots", token); got.status != want || got.major != major {
+				t.Errorf("HTTP/%d, token %q: got %v, want %d", major, token, got, want)
 			}
 		}
 		for header, want := range map[string]int{
 			"Host: evil.example": 403, "Origin: https://evil.example": 403, "Origin: http://" + addr: 403, "Origin: https://" + addr: 200, "Host: 127.0.0.1": 200,
 		} {
-			if got := get(t, transport, "https://"+addr+"/api/v1/slots", "read", header); got.StatusCode != want {
-				t.Errorf("HTTP/%d, %s: got %d, want %d", major, header, got.StatusCode, want)
+			if got := get(t, transport, "https://"+addr+"/api/v1/slots", "read", header); got.status != want {
+				t.Errorf("HTTP/%d, %s: got %d, want %d", major, header, got.status, want)
 			}
 		}
 		transport.CloseIdleConnections()
@@ -221,7 +224,7 @@ func TestTLSSpeaksBothVersionsOfHTTP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if readOff(t, response); response.StatusCode != 403 {
+	if readOff(t, response); response.StatusCode != http.StatusForbidden {
 		t.Errorf("a page of http, seen from https: got %d, want 403", response.StatusCode)
 	}
 }
@@ -304,8 +307,42 @@ func TestABodyThatDoesNotArriveIsGivenUpOverHTTP2Too(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if readOff(t, response); response.StatusCode != 400 || response.ProtoMajor != 2 {
+	if readOff(t, response); response.StatusCode != http.StatusBadRequest || response.ProtoMajor != 2 {
 		t.Errorf("got %s %d, want 400", response.Proto, response.StatusCode)
+	}
+}
+
+func TestAStoppedReaderIsDroppedOverHTTP2Too(t *testing.T) {
+	n := start(t, rest.Config{WriteTimeout: 500 * time.Millisecond})
+	addr, ca := n.secure(t, false)
+	n.set(task("tsk_1", running, 1))
+	f := n.follow()
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool}, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+addr+"/api/v1/tasks/tsk_1/logs", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped, err := transport.RoundTrip(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := []byte(strings.Repeat("x", 1<<20))
+	for open := true; open; {
+		select {
+		case f.batches <- batch:
+		case <-f.closed:
+			open = false
+		case <-time.After(patience):
+			t.Fatal("the stopped reader was not dropped")
+		}
+	}
+	// Its connection goes on: other requests share it.
+	if got := get(t, transport, "https://"+addr+"/healthz", ""); got.status != http.StatusOK || got.major != 2 {
+		t.Errorf("another request: %v", got)
+	}
+	if err := stopped.Body.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -107,9 +107,7 @@ func reflects(t *testing.T, conn *grpc.ClientConn, authorization ...string) erro
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	for _, value := range authorization {
-		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", value)
-	}
+	ctx = metadata.NewOutgoingContext(ctx, metadata.MD{"authorization": authorization})
 	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
 	if err != nil {
 		return err

@@ -3,7 +3,7 @@ package rpc
 import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
-	reflectionalphapb "google.golang.org/grpc/reflection/grpc_reflection_v1alpha" //nolint:staticcheck // old clients ask for it, and the library serves it
+	reflectionalphapb "google.golang.org/grpc/reflection/grpc_reflection_v1alpha" // old clients ask for it
 
 	"slotd/gateway/auth"
 	slotdv1 "slotd/messages/slotd/v1"

@@ -188,7 +188,7 @@ func TestAnotherUsersSocketConnectionNeedsAToken(t *testing.T) {
 	t.Parallel()
 	need.That(t, os.Geteuid() == 0, "root, to be another user")
 	curl := need.Tool(t, "curl")
-	dir, err := os.MkdirTemp("/tmp", "slotd-e2e-socket-")
+	dir, err := os.MkdirTemp("", "slotd-e2e-socket-") //nolint:usetesting // the directories of a test are closed to other users
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -308,4 +308,35 @@ func TestWhatTheDaemonMakesIsForItsUserAlone(t *testing.T) {
 		}
 	}
 	d.cancel(id)
+}
+
+// Whoever only listens costs little, and holds up nobody who acts.
+func TestThousandsOfIdleStreamsHoldUpNobody(t *testing.T) {
+	t.Parallel()
+	const streams = 2000
+	d := serve(t)
+	id := d.submit(forever("lane", drop))
+	d.running(id)
+	before := number(t, d.introspect().Goroutines)
+	for range streams {
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", d.http)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closed(t, c)
+		if _, err := io.WriteString(c, "GET /api/v1/tasks/"+id+"/logs HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "all of them listen", func() bool { return d.introspect().Logs.Subscribers == itoa(streams) })
+	if got := number(t, d.introspect().Goroutines) - before; got > 3*streams {
+		t.Errorf("%d goroutines for %d streams", got, streams)
+	}
+	for range 20 {
+		if got := d.end(d.submit(command("other", "true"))).ended(); got != "SUCCEEDED Completed" {
+			t.Errorf("meanwhile a task ended %s", got)
+		}
+	}
+	d.cancel(id) // ends all of them
+	eventually(t, "nobody listens", func() bool { return d.introspect().Logs.Subscribers == "0" })
 }
