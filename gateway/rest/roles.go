@@ -15,6 +15,10 @@ var needs = map[string]map[string]auth.Role{
 	"/readyz":  {http.MethodGet: auth.None},
 	"/version": {http.MethodGet: auth.None},
 
+	"/openapi.json": {http.MethodGet: auth.None}, // a browser sends no token for a page, and these are the same everywhere
+	"/docs":         {http.MethodGet: auth.None},
+	"/docs/:asset":  {http.MethodGet: auth.None},
+
 	"/api/v1/tasks":            {http.MethodGet: auth.Read, http.MethodPost: auth.Submit},
 	"/api/v1/tasks/":           {http.MethodGet: auth.Read, http.MethodDelete: auth.Submit},
 	"/api/v1/tasks/batch":      {http.MethodPost: auth.Submit},
