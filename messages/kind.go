@@ -54,7 +54,7 @@ func (p *problems) script(s *soltiv1.ScriptMode) {
 	case *soltiv1.ScriptMode_WellKnown:
 		_, known := soltiv1.ScriptRuntime_name[int32(runtime.WellKnown)]
 		if !known || runtime.WellKnown == soltiv1.ScriptRuntime_SCRIPT_RUNTIME_UNSPECIFIED {
-			p.addf("%s.well_known: unknown or unspecified script runtime %d", scriptPath, runtime.WellKnown)
+			p.unknownEnum(scriptPath+".well_known", runtime.WellKnown)
 		}
 	case *soltiv1.ScriptMode_Custom:
 		if strings.TrimSpace(runtime.Custom.GetCommand()) == "" {

@@ -38,6 +38,7 @@ func QueryOf(r *soltiv1.ListTasksRequest) (Query, error) {
 		Terminal: r.Terminal,
 		Limit:    DefaultLimit,
 		Offset:   int(r.GetOffset()),
+		Newest:   r.GetNewest(),
 	}
 	if r.Slot != nil {
 		p.slot("slot", q.Slot)

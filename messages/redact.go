@@ -27,6 +27,15 @@ func Redact(spec *soltiv1.CreateSpec, showValues bool) *soltiv1.CreateSpec {
 	return withKind(spec, kindWithEnv(spec.GetKind(), shown))
 }
 
+// RedactTask returns the task as it may be shown; see [Redact].
+func RedactTask(task *soltiv1.TaskData, showValues bool) *soltiv1.TaskData {
+	spec := Redact(task.GetSpec(), showValues)
+	if spec == task.GetSpec() {
+		return task
+	}
+	return &soltiv1.TaskData{Metadata: task.GetMetadata(), Spec: spec, Status: task.GetStatus()}
+}
+
 func withKind(s *soltiv1.CreateSpec, kind *soltiv1.TaskKind) *soltiv1.CreateSpec {
 	return &soltiv1.CreateSpec{
 		Slot:              s.GetSlot(),

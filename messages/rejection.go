@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"errors"
 	"strconv"
 	"time"
 
@@ -39,6 +40,18 @@ func (e *RejectionError) Error() string {
 // RetryAfter is how long a client should wait before it tries again; 0 = waiting makes no difference.
 func (e *RejectionError) RetryAfter() time.Duration {
 	return millis(e.Rejection.GetRetryAfterMs())
+}
+
+// RefusalOf finds in err what a client is told: a refusal as it is, an [InvalidError] as InvalidRequest. It returns false
+// when err is something else, which is a fault of ours or the end of somebody's patience.
+func RefusalOf(err error) (*RejectionError, bool) {
+	if refusal, ok := errors.AsType[*RejectionError](err); ok {
+		return refusal, true
+	}
+	if invalid, ok := errors.AsType[*InvalidError](err); ok {
+		return &RejectionError{Reject(LabelInvalidRequest, invalid.Error(), 0)}, true
+	}
+	return nil, false
 }
 
 // TaskNotFound is the refusal of whatever is asked of a task that is not here.

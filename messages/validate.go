@@ -29,12 +29,8 @@ func Validate(spec *soltiv1.CreateSpec) error {
 	p.kind(spec.GetKind())
 	p.timing(spec)
 	p.backoff(spec.GetBackoff())
-	if _, ok := soltiv1.RestartStrategy_name[int32(spec.GetRestart())]; !ok {
-		p.addf("spec.restart has the unknown value %d", spec.GetRestart())
-	}
-	if _, ok := soltiv1.AdmissionStrategy_name[int32(spec.GetAdmission())]; !ok {
-		p.addf("spec.admission has the unknown value %d", spec.GetAdmission())
-	}
+	p.enum("spec.restart", spec.GetRestart())
+	p.enum("spec.admission", spec.GetAdmission())
 	p.labels(spec.GetLabels())
 	p.runnerSelector(spec.GetRunnerSelector())
 	p.limits(spec.GetLimits())
@@ -128,9 +124,7 @@ func (p *problems) backoff(b *soltiv1.BackoffStrategy) {
 	if b == nil {
 		return
 	}
-	if _, ok := soltiv1.JitterStrategy_name[int32(b.GetJitter())]; !ok {
-		p.addf("spec.backoff.jitter has the unknown value %d", b.GetJitter())
-	}
+	p.enum("spec.backoff.jitter", b.GetJitter())
 	if b.GetFirstMs() == 0 {
 		p.addf("spec.backoff.first_ms must be > 0")
 	}
@@ -199,7 +193,7 @@ func (p *problems) requirement(i int, r *soltiv1.SelectorRequirement) {
 	case soltiv1.SelectorOperator_SELECTOR_OPERATOR_UNSPECIFIED:
 		p.addf("%s[%d].operator is missing", path, i)
 	default:
-		p.addf("%s[%d].operator has the unknown value %d", path, i, op)
+		p.unknownEnum(fmt.Sprintf("%s[%d].operator", path, i), op)
 	}
 	for j, value := range r.GetValues() {
 		if bad := badText(value); bad != "" {

@@ -341,29 +341,6 @@ func TestLogsPutStreamsWhereTheyBelong(t *testing.T) {
 	}
 }
 
-func TestLogsOfSeveralTasksArePrefixed(t *testing.T) {
-	for _, args := range [][]string{{"logs", idA, idB, idA}, {"logs", "-f", idA, idB}} {
-		w := daemon(t, routes{
-			"GET /api/v1/tasks/" + idA + "/logs": frames(line("stdout", "one"), line("stdout", "two")),
-			"GET /api/v1/tasks/" + idB + "/logs": frames(line("stdout", "three")),
-		})
-		code := w.run(t, args...)
-		got := strings.Split(strings.TrimSpace(w.out.String()), "\n")
-		want := []string{idA + " | one", idA + " | two", idB + " | three"}
-		if args[1] == "-f" && len(got) == 3 && got[2] != want[2] { // side by side, in any order between the two
-			for i, text := range got {
-				if text == want[2] {
-					got = append(append(got[:i:i], got[i+1:]...), text)
-					break
-				}
-			}
-		}
-		if diff := cmp.Diff(want, got); code != 0 || diff != "" {
-			t.Errorf("%v: exit %d: %s", args, code, diff)
-		}
-	}
-}
-
 func TestAnInterruptDetachesFromAFollow(t *testing.T) {
 	var task interruptible
 	w := daemon(t, task.routes(t, 1))
@@ -424,9 +401,28 @@ func TestWaitExitsAsTheTasks(t *testing.T) {
 	if code := w.run(t, "wait", idA, idB, "-o", "name"); code != 3 || w.out.String() != idA+"\n"+idB+"\n" {
 		t.Errorf("exit %d, got %q", code, w.out.String())
 	}
+	// An id that names no task keeps no other from being waited for; the order of the arguments decides.
+	r := states(t, all)
+	r["GET /api/v1/tasks"] = jsonAnswer(t, &soltiv1.ListTasksResponse{})
+	for _, tc := range []struct {
+		args []string
+		code int
+	}{{[]string{idB, "tsk_9", "nonsense"}, 3}, {[]string{idA, "tsk_9", idB, "nonsense"}, exitNotFound}} {
+		w = daemon(t, r)
+		said := 0
+		if code := w.run(t, append([]string{"wait", "-o", "name"}, tc.args...)...); code != tc.code || !strings.Contains(w.out.String(), idB) {
+			t.Errorf("%v: exit %d, want %d; got %q", tc.args, code, tc.code, w.out.String())
+		}
+		for _, id := range []string{"tsk_9", "nonsense"} {
+			said += strings.Count(w.talk.String(), fmt.Sprintf("begins with %q", id))
+		}
+		if said != 2 {
+			t.Errorf("%v: said %q", tc.args, w.talk.String())
+		}
+	}
 	w = newWorld(t, "SLOTD_ADDR=unix:///nowhere")
-	if code := w.run(t, "wait", idA); code != exitNoServer {
-		t.Errorf("exit %d", code)
+	if code := w.run(t, "wait", idA, idB); code != exitNoServer || strings.Count(w.talk.String(), "no slotd answers") != 1 {
+		t.Errorf("exit %d, said %q", code, w.talk.String())
 	}
 }
 

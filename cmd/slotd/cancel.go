@@ -17,7 +17,7 @@ func (a *app) cancelVerb() *cobra.Command {
 		Use:               "cancel ID…",
 		Short:             "Stop tasks and keep their records",
 		Long:              "Stop tasks, wait until everything they started is dead, and keep their records.\nPrints the ids.",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              someTasks,
 		ValidArgsFunction: a.activeIDs,
 	}
 	bind(cmd.Flags(), &grace, "grace", "", "", "duration", "time between SIGTERM and SIGKILL when the task's own is longer; 0 kills at once", parseDuration)
@@ -44,7 +44,7 @@ func (a *app) cancelVerb() *cobra.Command {
 			ended[id] = task
 			return err
 		}
-		return a.endEach(ctx, ids, cancel, func(id string) error { return a.printEnded(ended[id]) })
+		return a.endEach(ctx, c, ids, cancel, func(id string) error { return a.printEnded(ended[id]) })
 	})
 	return cmd
 }

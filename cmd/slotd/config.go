@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -249,7 +251,8 @@ func fileLayer(path string, known map[string]setting) (layer, error) {
 	}
 	if len(unknown) > 0 {
 		sort.Strings(unknown)
-		return layer{}, fmt.Errorf("config file %s: unknown key %s; the keys are the names of the flags of `slotd serve`", path, strings.Join(unknown, ", "))
+		return layer{}, fmt.Errorf("config file %s: unknown key %s; the keys are the names of the flags of `slotd serve`%s",
+			path, strings.Join(unknown, ", "), didYouMean(unknown[0], slices.Sorted(maps.Keys(known))))
 	}
 	return layer{
 		values: values,
@@ -279,15 +282,17 @@ func defaultLayer(all []setting) (layer, error) {
 func (a *app) configVerb() *cobra.Command {
 	config := &cobra.Command{
 		Use:   "config",
-		Short: "Show settings",
+		Short: "Show settings, name daemons",
+		Long:  "Show settings, name daemons.\n\n" + contextsHelp,
 		Args:  cobra.ArbitraryArgs,
 		RunE:  unknownVerb,
 	}
 	show := &cobra.Command{
 		Use:   "show",
 		Short: "Show every setting and where it came from",
-		Long:  "Show every setting as `slotd serve` with the same flags, environment and file would see it, and where it\ncame from: a flag, a variable, the file or the default.",
-		Args:  cobra.NoArgs,
+		Long: "Show how this program reaches the daemon, and every setting as `slotd serve` with the same flags, environment\n" +
+			"and file would see it, and where each came from: a flag, a variable, a context, the file or the default.",
+		Args: cobra.NoArgs,
 	}
 	configFlags(show.Flags(), settings(a.getenv))
 	show.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -299,6 +304,7 @@ func (a *app) configVerb() *cobra.Command {
 		return a.showConfig(list)
 	}
 	config.AddCommand(show)
+	config.AddCommand(a.contextVerbs()...)
 	return config
 }
 

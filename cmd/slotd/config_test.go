@@ -109,6 +109,9 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		{[]string{"SLOTD_RETAIN=soon"}, "", nil, 2, `SLOTD_RETAIN="soon": must be a duration`},
 		{nil, "log-bytes: 1k", nil, 1, `: log-bytes "1k": must be at least 262144 bytes`},
 		{nil, "slots: 3\nquue: 1", nil, 1, "unknown key quue, slots"},
+		{nil, "slot-qeue: 3", nil, 1, "unknown key slot-qeue; the keys are the names of the flags of `slotd serve`; did you mean slot-queue?"},
+		{nil, "", []string{"--log-level", "wran"}, 2, "; did you mean warn?"},
+		{nil, "", []string{"--store", "pebbel"}, 2, "must be one of pebble, memory; did you mean pebble?"},
 		{nil, "http: [a, b]", nil, 1, "must be one value, not a list"},
 		{nil, "http: {a: b}", nil, 1, "must be one value, not a mapping"},
 		{nil, "http:", nil, 1, "must have a value"},
@@ -203,7 +206,7 @@ func TestConfigShowTellsOrigins(t *testing.T) {
 			t.Errorf("got %v, want %v", byKey[want.Key], want)
 		}
 	}
-	if len(got.Settings) != len(settings(w.getenv))+1 {
+	if len(got.Settings) != len(settings(w.getenv))+len(reachSettings())+3 {
 		t.Errorf("got %d settings", len(got.Settings))
 	}
 	w = newWorld(t)

@@ -12,13 +12,13 @@ type shownSetting struct {
 	Origin string `json:"origin"`
 }
 
-// showConfig prints settings, the address that the other verbs use first.
+// showConfig prints settings: how the other verbs reach the daemon first, then those of the daemon.
 func (a *app) showConfig(list []chosen) error {
-	addr, source := a.where()
-	if source == "the default address" {
-		source = "default"
+	t, err := a.target()
+	if err != nil {
+		return err
 	}
-	rows := []shownSetting{{Key: "addr", Value: addr, Origin: source}}
+	rows := t.rows()
 	for _, c := range list {
 		rows = append(rows, shownSetting{Key: c.name, Value: c.shown(), Origin: c.origin})
 	}

@@ -12,7 +12,7 @@ func (a *app) getVerb() *cobra.Command {
 	return &cobra.Command{
 		Use:               "get ID",
 		Short:             "Show one task",
-		Args:              cobra.ExactArgs(1),
+		Args:              oneTask,
 		ValidArgsFunction: a.taskIDs(1),
 		RunE: a.verb(func(ctx context.Context, args []string) error {
 			c, err := a.connect()

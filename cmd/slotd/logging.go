@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"io"
-	"strings"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -22,7 +20,7 @@ func newLogger(w io.Writer, level hclog.Level, json bool) hclog.Logger {
 func parseLevel(s string) (hclog.Level, error) {
 	level := hclog.LevelFromString(s)
 	if level == hclog.NoLevel {
-		return level, errors.New("must be one of " + strings.Join(logLevels(), ", "))
+		return level, oneOf(s, logLevels())
 	}
 	return level, nil
 }
@@ -36,6 +34,6 @@ func parseLogFormat(s string) (json bool, err error) {
 	case "json":
 		return true, nil
 	default:
-		return false, errors.New("must be one of text, json")
+		return false, oneOf(s, []string{"text", "json"})
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -24,7 +25,7 @@ func (a *app) lsVerb() *cobra.Command {
 	}
 	fs := cmd.Flags()
 	bind(fs, &filter.Slot, "slot", "", "", "name", "only tasks of this slot", parseSlot)
-	bind(fs, &filter.Status, "status", "", "", "phase", "only tasks in this phase: pending, running, succeeded, failed, timeout, canceled, exhausted", messages.ParseStatus)
+	bind(fs, &filter.Status, "status", "", "", "phase", "only tasks in this phase: pending, running, succeeded, failed, timeout, canceled, exhausted", parseStatus)
 	bind(fs, &filter.Selector, "selector", "l", "", "expr", "only tasks whose labels match, such as app=web,tier in (a,b)", parseSelector)
 	bind(fs, &limit, "limit", "", "100", "n", "how many tasks, the newest", parseCount(1, messages.MaxLimit))
 	fs.BoolVarP(&everyOne, "all", "a", false, "all tasks")
@@ -76,6 +77,14 @@ func (a *app) listAll(ctx context.Context, c *client.Client, filter client.Filte
 		return nil
 	}
 	return a.show(a.taskListing(all.GetTasks(), all))
+}
+
+func parseStatus(s string) (soltiv1.TaskStatus, error) {
+	status, err := messages.ParseStatus(s)
+	if err != nil {
+		err = fmt.Errorf("%w%s", err, didYouMean(s, statusNames()))
+	}
+	return status, err
 }
 
 func parseSlot(s string) (string, error) { return s, messages.ValidateSlot(s) }

@@ -2,8 +2,9 @@
 //
 // One file holds one verb. They share an [app], the outside world as a verb sees it, so that a test runs a whole
 // command line without a process: streams, environment, signals and clock. Stdout is data, stderr is talk. Flags that
-// describe a task are in specflags.go, tables and formats in output.go, exit codes in exit.go, the daemon's settings in
-// config.go, and wire.go puts a node together.
+// describe a task are in specflags.go, tables and formats in output.go, exit codes in exit.go. Where the daemon is, and
+// with which token and certificates, is decided in target.go; what is rewritten in place on a terminal goes through
+// screen.go. The daemon's settings are in config.go, and wire.go puts a node together.
 package main
 
 import (
@@ -35,6 +36,7 @@ func main() {
 		now:     time.Now,
 		notify:  notify,
 		tty:     isTerminal,
+		hush:    hush,
 		start:   startNode,
 	}
 	os.Exit(a.execute(context.Background(), os.Args[1:]))
@@ -65,12 +67,17 @@ type app struct {
 	now            func() time.Time
 	notify         func(...os.Signal) (<-chan os.Signal, func())
 	tty            func(stream any) bool
+	hush           time.Duration // a wait is silent so long
 	start          func(NodeConfig, hclog.Logger) (node, error)
 
-	addr   string
-	output format
-	color  string
-	quiet  bool
+	asked     reach // what the flags tell of the daemon
+	context   string
+	plaintext bool
+	output    format
+	color     string
+	quiet     bool
 
-	begun bool // the command line was understood and a verb began
+	screen  *screen // nil: stderr is no terminal
+	begun   bool    // the command line was understood and a verb began
+	reached target  // of the last connection
 }

@@ -3,10 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -34,17 +32,11 @@ func formatNames() []string {
 }
 
 func parseFormat(s string) (format, error) {
-	if !slices.Contains(formatNames(), s) {
-		return "", errors.New("must be one of " + strings.Join(formatNames(), ", "))
-	}
-	return format(s), nil
+	return format(s), oneOf(s, formatNames())
 }
 
 func parseColor(s string) (string, error) {
-	if !slices.Contains([]string{"auto", "always", "never"}, s) {
-		return "", errors.New("must be one of auto, always, never")
-	}
-	return s, nil
+	return s, oneOf(s, []string{"auto", "always", "never"})
 }
 
 // colored says whether tables use color: never without a terminal or against NO_COLOR, unless the caller insists.

@@ -245,8 +245,8 @@ func TestAnUnreachableDaemonIsExplained(t *testing.T) {
 		}
 	}
 	w := newWorld(t)
-	if addr, source := w.where(); addr != "http://127.0.0.1:8085" || source != "the default address" {
-		t.Errorf("got %s because of %s", addr, source)
+	if got, err := w.target(); err != nil || got.config().Addr != "http://127.0.0.1:8085" || got.config().Source != "the default address" {
+		t.Errorf("got %v, %v", got, err)
 	}
 }
 

@@ -13,7 +13,7 @@ func (a *app) rmVerb() *cobra.Command {
 		Aliases:           []string{"delete"},
 		Short:             "Stop tasks and purge their records, runs and logs",
 		Long:              "Stop tasks, wait until everything they started is dead, and purge their records, runs and\nlogs. Prints the ids. An id that is gone already is no error.",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              someTasks,
 		ValidArgsFunction: a.taskIDs(0),
 		RunE: a.verb(func(ctx context.Context, args []string) error {
 			c, err := a.connect()
@@ -25,7 +25,7 @@ func (a *app) rmVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.endEach(ctx, ids, c.Delete, func(id string) error {
+			return a.endEach(ctx, c, ids, c.Delete, func(id string) error {
 				_, err := fmt.Fprintln(a.stdout, id)
 				return err
 			})

@@ -15,6 +15,7 @@ import (
 
 // execute runs one command line and returns the exit code.
 func (a *app) execute(ctx context.Context, args []string) int {
+	a.attach()
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -34,22 +35,21 @@ func (a *app) execute(ctx context.Context, args []string) int {
 // explain tells a person on stderr why a command did not do what it should.
 func (a *app) explain(cmd *cobra.Command, err error) {
 	var (
-		code        *codeError
-		bySignal    *signaledError
-		usage       *usageError
-		unreachable *client.UnreachableError
+		code     *codeError
+		bySignal *signaledError
+		usage    *usageError
 	)
 	switch {
 	case err == nil, errors.As(err, &bySignal), errors.As(err, &code) && code.err == nil:
 		return
-	case errors.As(err, &unreachable):
-		a.say("%v", err)
-		a.say("start one with `slotd serve`, or say where it is with --addr or SLOTD_ADDR")
 	case errors.As(err, &usage) && !a.begun:
 		a.say("%v", err)
 		a.say("`%s --help` tells more", cmd.CommandPath())
 	default:
 		a.say("%v", err)
+		if advice := a.reached.advise(err); advice != "" {
+			a.say("%s", advice)
+		}
 	}
 }
 
@@ -78,7 +78,10 @@ func (a *app) root() *cobra.Command {
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              cobra.ArbitraryArgs,
+		RunE:              unknownVerb,
 	}
+	root.SetFlagErrorFunc(unknownFlag)
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
@@ -86,16 +89,18 @@ func (a *app) root() *cobra.Command {
 
 	a.output = formatTable
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.addr, "addr", "", "the daemon: http(s)://host:port or unix:///path (SLOTD_ADDR; default "+client.DefaultAddr+")")
+	a.reachFlags(flags)
 	bind(flags, &a.output, "output", "o", string(formatTable), "format", "table, wide, json, jsonl, yaml or name", parseFormat)
 	bind(flags, &a.color, "color", "", "auto", "when", "auto, always or never (NO_COLOR is honored)", parseColor)
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "say nothing on stderr but errors")
+	a.complete(root, "context", a.contextNames)
 	a.complete(root, "output", cobra.FixedCompletions(formatNames(), cobra.ShellCompDirectiveNoFileComp))
 	a.complete(root, "color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
 
+	root.SetHelpCommand(helpVerb())
 	root.AddCommand(
 		a.serveVerb(), a.runVerb(), a.submitVerb(), a.lsVerb(), a.getVerb(), a.runsVerb(), a.logsVerb(), a.waitVerb(),
-		a.cancelVerb(), a.rmVerb(), a.slotsVerb(), a.versionVerb(), a.completionVerb(), a.configVerb(), a.storeVerb(),
+		a.cancelVerb(), a.rmVerb(), a.slotsVerb(), a.topVerb(), a.versionVerb(), a.completionVerb(), a.configVerb(), a.storeVerb(),
 		a.benchVerb(), a.tokenVerb(),
 	)
 	return root
@@ -137,26 +142,6 @@ func (a *app) getenv(name string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// connect returns a client for the daemon that the flag, the environment or the default names.
-func (a *app) connect() (*client.Client, error) {
-	addr, source := a.where()
-	c, err := client.New(client.Config{Addr: addr, Source: source, UserAgent: "slotd/" + buildVersion().GetVersion()})
-	if err != nil {
-		return nil, usagef("%s: %w", source, err)
-	}
-	return c, nil
-}
-
-func (a *app) where() (addr, source string) {
-	if a.addr != "" {
-		return a.addr, "--addr"
-	}
-	if addr, ok := a.getenv("SLOTD_ADDR"); ok && addr != "" {
-		return addr, "SLOTD_ADDR"
-	}
-	return client.DefaultAddr, "the default address"
 }
 
 // resolve turns short ids into whole ones, in order, each once.

@@ -180,6 +180,8 @@ func (r *running) follow(ctx context.Context, id string) (*soltiv1.TaskData, err
 			ended <- task
 		}
 	})
+	told := r.app.progress(reading, r.client, "running", id)
+	defer told.end()
 	s := newSink(r.app, unwritten)
 	opt := client.LogOptions{Tail: client.TailAll, Follow: true}
 	for {
@@ -214,7 +216,7 @@ func (r *running) print(ctx context.Context, s *sink, id string, opt *client.Log
 		if event.GetId() != "" {
 			opt.After = event.GetId()
 		}
-		if err := s.event("", event); err != nil {
+		if err := s.event(source{}, event); err != nil {
 			return err
 		}
 	}

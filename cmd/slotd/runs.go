@@ -10,7 +10,7 @@ func (a *app) runsVerb() *cobra.Command {
 	return &cobra.Command{
 		Use:               "runs ID",
 		Short:             "Show a task's attempts, oldest first",
-		Args:              cobra.ExactArgs(1),
+		Args:              oneTask,
 		ValidArgsFunction: a.taskIDs(1),
 		RunE: a.verb(func(ctx context.Context, args []string) error {
 			c, err := a.connect()

@@ -205,10 +205,7 @@ func parsePath(s string) (string, error) {
 }
 
 func parseStore(s string) (string, error) {
-	if s != storePebble && s != storeMemory {
-		return "", fmt.Errorf("must be one of %s, %s", storePebble, storeMemory)
-	}
-	return s, nil
+	return s, oneOf(s, []string{storePebble, storeMemory})
 }
 
 func parseInt(least uint64) func(string) (int, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"strconv"
 	"sync"
 	"time"
 
@@ -36,13 +37,20 @@ func newSink(a *app, fail func(error)) *sink {
 	return s
 }
 
-// event writes one event; the prefix begins every line of output.
-func (s *sink) event(prefix string, e *soltiv1.OutputEventProto) error {
+// source tells whose events they are, where there are several tasks; the zero value tells nothing.
+type source struct {
+	prefix string // begins every line
+	taskID string // is a member of every object
+}
+
+// event writes one event.
+func (s *sink) event(of source, e *soltiv1.OutputEventProto) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.json {
-		return s.object(e)
+		return s.object(of, e)
 	}
+	prefix := of.prefix
 	switch kind := e.GetKind().(type) {
 	case *soltiv1.OutputEventProto_Chunk:
 		return s.line(prefix, kind.Chunk)
@@ -82,10 +90,13 @@ func (s *sink) line(prefix string, chunk *soltiv1.OutputChunkProto) error {
 	return s.failed
 }
 
-func (s *sink) object(e *soltiv1.OutputEventProto) error {
+func (s *sink) object(of source, e *soltiv1.OutputEventProto) error {
 	data, err := client.MarshalEvent(e)
 	if err != nil {
 		return err
+	}
+	if of.taskID != "" {
+		data = append([]byte(`{"taskId":`+strconv.Quote(of.taskID)+","), data[1:]...)
 	}
 	_, err = s.out.Write(append(data, '\n'))
 	s.note(err)

@@ -29,7 +29,7 @@ func parseAdmission(s string) (soltiv1.AdmissionStrategy, error) {
 	case "queue":
 		return soltiv1.AdmissionStrategy_ADMISSION_STRATEGY_QUEUE, nil
 	default:
-		return 0, errors.New("must be one of drop, replace, queue")
+		return 0, oneOf(s, []string{"drop", "replace", "queue"})
 	}
 }
 
@@ -57,7 +57,7 @@ func parseRestart(s string) (restart, error) {
 		}
 		return r, nil
 	default:
-		return restart{}, errors.New("must be one of never, on-failure, always, always:INTERVAL")
+		return restart{}, errors.New("must be one of never, on-failure, always, always:INTERVAL" + didYouMean(s, []string{"never", "on-failure", "always"}))
 	}
 }
 
@@ -113,7 +113,7 @@ func parseJitter(s string) (soltiv1.JitterStrategy, error) {
 	case "decorrelated":
 		return soltiv1.JitterStrategy_JITTER_STRATEGY_DECORRELATED, nil
 	default:
-		return 0, errors.New("must be one of none, full, equal, decorrelated")
+		return 0, oneOf(s, []string{"none", "full", "equal", "decorrelated"})
 	}
 }
 

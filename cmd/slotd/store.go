@@ -24,14 +24,6 @@ func (a *app) storeVerb() *cobra.Command {
 	return cmd
 }
 
-// unknownVerb is what a verb does that has only further verbs: without one it shows them.
-func unknownVerb(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("unknown command %q for %q; see `%s --help`", args[0], cmd.CommandPath(), cmd.CommandPath())
-	}
-	return cmd.Help()
-}
-
 // dataFlags adds what tells the data directory, as `slotd serve` would see it.
 func (a *app) dataFlags(fs *pflag.FlagSet) {
 	for _, s := range settings(a.getenv) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,7 +27,7 @@ func (a *app) waitVerb() *cobra.Command {
 		Long: "Wait until tasks are terminal, and exit as slotd run would: of several, with the first code that is\n" +
 			"not 0 in the order of the arguments; with --any, with the code of the one that ends first. The exit\n" +
 			"code is 5 when the timeout passed. With -o json (jsonl, yaml, name) the tasks are printed.",
-		Args:              cobra.MinimumNArgs(1),
+		Args:              someTasks,
 		ValidArgsFunction: a.taskIDs(0),
 	}
 	bind(cmd.Flags(), &w.want, "for", "", "terminal", "what", "running or terminal", parseWant)
@@ -45,12 +46,8 @@ func (a *app) waitVerb() *cobra.Command {
 			ctx, stop = context.WithTimeoutCause(ctx, timeout, late)
 			defer stop()
 		}
-		ids, err := resolve(ctx, c, args)
-		if err != nil {
-			return err
-		}
-		w.client = c
-		return a.reportWait(w.await(ctx, ids))
+		w.app, w.client = a, c
+		return a.reportWait(w.await(ctx, args))
 	})
 	return cmd
 }
@@ -59,11 +56,12 @@ func parseWant(s string) (client.Want, error) {
 	if want := client.Want(s); want == client.Running || want == client.Terminal {
 		return want, nil
 	}
-	return "", errors.New("must be running or terminal")
+	return "", errors.New("must be running or terminal" + didYouMean(s, []string{string(client.Running), string(client.Terminal)}))
 }
 
 // waiting is one slotd wait.
 type waiting struct {
+	app    *app
 	client *client.Client
 	want   client.Want
 	first  bool // until the first of them
@@ -77,11 +75,14 @@ type waited struct {
 
 var errFirst = errors.New("another task was first")
 
-// await waits for all tasks, or for the first, and returns those that it has seen to the end, in argument order.
-func (w *waiting) await(ctx context.Context, ids []string) []waited {
+// await waits for all tasks, or for the first, and returns what became of them, in argument order. An id that names no
+// task keeps no other from being waited for.
+func (w *waiting) await(ctx context.Context, short []string) []waited {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	results := make([]waited, len(ids))
+	ids, results := w.resolve(ctx, short)
+	told := w.app.progress(ctx, w.client, "waiting for", ids...)
+	defer told.end()
 	var (
 		group sync.WaitGroup
 		once  sync.Once
@@ -89,11 +90,10 @@ func (w *waiting) await(ctx context.Context, ids []string) []waited {
 	)
 	for i, id := range ids {
 		group.Go(func() {
-			task, err := w.client.Wait(ctx, id, w.want)
-			if err == nil && w.want == client.Terminal {
-				err = w.exit(ctx, task)
+			if results[i].err == nil {
+				results[i] = w.one(ctx, id)
 			}
-			results[i] = waited{task: task, err: err}
+			told.ended(id)
 			once.Do(func() {
 				if w.first {
 					won = i
@@ -107,6 +107,28 @@ func (w *waiting) await(ctx context.Context, ids []string) []waited {
 		return results[won : won+1]
 	}
 	return results
+}
+
+// resolve returns the whole ids, each once, and the errors of those that name no task.
+func (w *waiting) resolve(ctx context.Context, short []string) (ids []string, results []waited) {
+	for _, prefix := range short {
+		id, err := w.client.Resolve(ctx, prefix)
+		if err != nil {
+			id = prefix
+		}
+		if !slices.Contains(ids, id) {
+			ids, results = append(ids, id), append(results, waited{err: err})
+		}
+	}
+	return ids, results
+}
+
+func (w *waiting) one(ctx context.Context, id string) waited {
+	task, err := w.client.Wait(ctx, id, w.want)
+	if err == nil && w.want == client.Terminal {
+		err = w.exit(ctx, task)
+	}
+	return waited{task: task, err: err}
 }
 
 func (w *waiting) exit(ctx context.Context, task *soltiv1.TaskData) error {
@@ -129,6 +151,8 @@ func (a *app) reportWait(results []waited) error {
 		}
 		if r.err != nil && first == nil {
 			first = r.err
+		} else if code := (*codeError)(nil); r.err != nil && !errors.As(r.err, &code) && r.err.Error() != first.Error() {
+			a.say("%v", r.err)
 		}
 	}
 	for _, r := range results { // a wait that was cut short wins over what ended until then

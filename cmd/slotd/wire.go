@@ -171,9 +171,10 @@ func setLogsAside(data, storeDir string, logger hclog.Logger) error {
 // open makes the servers.
 func (n *liveNode) open(cfg NodeConfig, logger hclog.Logger) error {
 	view := reader{Catalog: n.tree.Catalog(), tree: n.tree}
+	registry := ask.New(n.tree.System().Root, n.tree.Registry())
 	var err error
 	n.http, err = rest.New(rest.Config{AllowedHosts: cfg.AllowedHosts}, rest.Deps{
-		Registry: ask.New(n.tree.System().Root, n.tree.Registry()),
+		Registry: registry,
 		Reader:   view,
 		Logs:     output{n.tree},
 		Version:  buildVersion(),
@@ -183,7 +184,15 @@ func (n *liveNode) open(cfg NodeConfig, logger hclog.Logger) error {
 	if err != nil {
 		return err
 	}
-	n.grpc, err = rpc.New(rpc.Deps{Reader: view, Gate: n.locks.gate, TLS: n.locks.config("h2"), Logger: logger.Named("grpc")})
+	n.grpc, err = rpc.New(rpc.Deps{
+		Registry: registry,
+		Reader:   view,
+		Logs:     output{n.tree},
+		Version:  buildVersion(),
+		Gate:     n.locks.gate,
+		TLS:      n.locks.config("h2"),
+		Logger:   logger.Named("grpc"),
+	})
 	return err
 }
 
@@ -224,6 +233,7 @@ func (n *liveNode) Running() []*soltiv1.TaskData {
 
 func (n *liveNode) Drain(ctx context.Context, grace time.Duration) error {
 	n.http.Drain()
+	n.grpc.Drain()
 	return n.tree.Drain(ctx, grace)
 }
 

@@ -65,7 +65,8 @@ func newWorld(t *testing.T, env ...string) *world {
 			}
 			return w.signals, func() {}
 		},
-		tty: func(any) bool { return false },
+		tty:  func(any) bool { return false },
+		hush: 20 * time.Millisecond,
 		start: func(NodeConfig, hclog.Logger) (node, error) {
 			t.Error("a node was started")
 			return nil, os.ErrInvalid

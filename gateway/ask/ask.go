@@ -1,7 +1,7 @@
 // Package ask carries commands from the gateway to the registry and brings the answers back.
 //
 // It is the one path into the node for HTTP and gRPC: a spec gets its defaults here and is validated here, before it is
-// sent. It decides nothing else. Callers are gateway/rest and gateway/rpc; every function may be called from any
+// sent, and a question about a task waits here. It decides nothing else. Callers are gateway/rest and gateway/rpc; every function may be called from any
 // goroutine and blocks until there is an answer, its context is done, or the time limit of the command has passed.
 //
 // Errors are *messages.RejectionError, or the context's own error when that ended the waiting. A command that was sent
@@ -80,8 +80,11 @@ type Result struct {
 // order once all of them are decided and durable, which they become with one commit. A spec that is not valid spoils no
 // other. Specs belong to the node afterwards.
 func (r *Registry) SubmitBatch(ctx context.Context, specs []*soltiv1.CreateSpec) ([]Result, error) {
-	if len(specs) == 0 || len(specs) > MaxBatch {
-		return nil, invalid(fmt.Errorf("specs: a batch has 1 to %d specs, this one has %d", MaxBatch, len(specs)))
+	switch {
+	case len(specs) == 0:
+		return nil, invalid(fmt.Errorf("specs: a batch has 1 to %d specs, this one has none", MaxBatch))
+	case len(specs) > MaxBatch:
+		return nil, invalid(fmt.Errorf("specs: a batch has at most %d specs; send several batches", MaxBatch))
 	}
 	deadline := time.Now().Add(submitLimit)
 	results := make([]Result, len(specs))

@@ -1,14 +1,3 @@
-// Package client is the Go client of slotd's HTTP API.
-//
-// A [Client] talks to one daemon, at http://host:port, https://host:port or unix:///path. It translates and decides
-// nothing: what a daemon refuses comes back as an [*Error] with the daemon's own label and sentence, a daemon that
-// cannot be reached as an [*UnreachableError].
-//
-// Requests that may be sent twice without harm (reads, cancel, delete, purge, and a submission with an idempotency
-// key) are repeated a few times when the connection breaks under them; all others are sent once. A daemon that cannot
-// be dialed is reported at once.
-//
-// Every method takes a context and returns soon after it is done. A Client is safe for use by several goroutines.
 package client
 
 import (
@@ -39,20 +28,45 @@ type Config struct {
 
 	// UserAgent is sent with every request; empty is "slotd-client".
 	UserAgent string
+
+	// Token gives the bearer token of each request: [Token], [TokenFile] or a function of yours. Nil sends none. A token
+	// goes to https addresses, unix sockets and this machine; with any other address [New] returns [ErrPlaintextToken].
+	Token TokenSource
+
+	// PlaintextToken allows a token to cross a network over plain http, where everybody on the way can read it.
+	PlaintextToken bool
+
+	// TLS is for https addresses.
+	TLS TLS
+
+	// Patience is how long a call that may be sent twice is repeated while the daemon answers 503 or 429: after the time
+	// that the daemon asks for (Retry-After), else after pauses that grow to 5 s. What could only be repeated after
+	// Patience or the context's deadline is returned at once. 0 repeats no refusal.
+	Patience time.Duration
 }
 
 // Client talks to one daemon. Make one with [New]; Close it when done.
 type Client struct {
-	http   *http.Client
-	base   *url.URL
-	addr   string
-	source string
-	agent  string
+	http     *http.Client
+	base     *url.URL
+	addr     string
+	source   string
+	agent    string
+	token    TokenSource
+	patience time.Duration
 }
 
-// New returns a client for the daemon at cfg.Addr. It does not connect; an address of the wrong form is an error.
+// New returns a client for the daemon at cfg.Addr. It does not connect. Errors are an [*AddressError], files of TLS that
+// cannot be read, and [ErrPlaintextToken].
 func New(cfg Config) (*Client, error) {
 	target, err := parseAddr(cfg.Addr)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Token != nil && !cfg.PlaintextToken && !target.private() {
+		return nil, fmt.Errorf("address %q: %w", target.addr, ErrPlaintextToken)
+	}
+	transport, err := target.transport(cfg.TLS)
 	if err != nil {
 		return nil, err
 	}
@@ -61,13 +75,18 @@ func New(cfg Config) (*Client, error) {
 		agent = "slotd-client"
 	}
 	return &Client{
-		http:   &http.Client{Transport: target.transport()},
-		base:   target.base,
-		addr:   target.addr,
-		source: cfg.Source,
-		agent:  agent,
+		http:     &http.Client{Transport: transport, CheckRedirect: stay},
+		base:     target.base,
+		addr:     target.addr,
+		source:   cfg.Source,
+		agent:    agent,
+		token:    cfg.Token,
+		patience: cfg.Patience,
 	}, nil
 }
+
+// stay follows no redirect: no daemon sends one, and whoever does must not be given a token or a spec.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Addr is the address this client talks to, as [Config.Addr] with its default filled in.
 func (c *Client) Addr() string { return c.addr }
@@ -77,12 +96,6 @@ func (c *Client) Source() string { return c.source }
 
 // Close drops idle connections. Calls under way are not disturbed.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
-
-// How often, and after which pauses, a request that may be repeated is sent again on a broken connection.
-const (
-	resendLimit = 2
-	resendPause = 100 * time.Millisecond
-)
 
 // request is one call of the API.
 type request struct {
@@ -96,15 +109,20 @@ type request struct {
 
 // call performs r and decodes the answer into out, unless out is nil.
 func (c *Client) call(ctx context.Context, r request, out proto.Message) error {
-	for sent := 0; ; sent++ {
+	again := repeats{allowed: r.again}
+	if c.patience > 0 {
+		again.until = time.Now().Add(c.patience)
+	}
+	for {
 		body, err := c.once(ctx, r)
-		switch {
-		case err == nil:
+		if err == nil {
 			return decode(body, out)
-		case !r.again || sent == resendLimit || !broken(err):
+		}
+		wait, more := again.after(ctx, err, time.Now())
+		if !more {
 			return err
 		}
-		if err := pause(ctx, resendPause<<sent); err != nil {
+		if err := pause(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -140,6 +158,9 @@ func (c *Client) send(ctx context.Context, r request) (*http.Response, error) {
 	}
 	maps.Copy(req.Header, r.header)
 	req.Header.Set("User-Agent", c.agent)
+	if err := c.authorize(req); err != nil {
+		return nil, err
+	}
 	if r.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
@@ -165,7 +186,11 @@ func (c *Client) lost(ctx context.Context, err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
-	if why, ok := undialed(err); ok {
+	why, ok := undialed(err)
+	if !ok {
+		why, ok = mistrust(err)
+	}
+	if ok {
 		return &UnreachableError{Addr: c.addr, Source: c.source, Err: why}
 	}
 	return &brokenError{addr: c.addr, err: err}

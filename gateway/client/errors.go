@@ -10,13 +10,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"slotd/messages"
 )
 
 // Error is a daemon's "no".
 type Error struct {
-	// Status is the HTTP status.
+	// Status is the HTTP status; 0 for one spec of a batch.
 	Status int
 
 	// Label is one of the closed set of labels ("SlotBusy", "TaskNotFound", …); empty when the answer is not of
@@ -37,13 +35,10 @@ func (e *Error) Error() string {
 	return e.Message
 }
 
-// NotFound says whether err is a daemon's word that it does not know the task.
-func NotFound(err error) bool {
-	var refused *Error
-	return errors.As(err, &refused) && refused.Label == messages.LabelTaskNotFound
-}
+// NotFound says whether err is a daemon's word that it does not know the task: errors.Is(err, [ErrTaskNotFound]).
+func NotFound(err error) bool { return errors.Is(err, ErrTaskNotFound) }
 
-// UnreachableError says that no connection to the daemon could be made.
+// UnreachableError says that no connection to the daemon could be made, or, with TLS, none that both ends trust.
 type UnreachableError struct {
 	Addr   string
 	Source string // where Addr came from; empty when nobody said so
@@ -120,6 +115,9 @@ func refusal(resp *http.Response) error {
 		return e
 	}
 	e.Message = firstLine(string(body))
+	if to := resp.Header.Get("Location"); to != "" && resp.StatusCode/100 == 3 {
+		e.Message = fmt.Sprintf("redirects to %s are not followed; if the daemon is there, give that address", firstLine(to))
+	}
 	if e.Message == "" {
 		e.Message = http.StatusText(resp.StatusCode)
 	}

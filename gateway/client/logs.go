@@ -69,7 +69,8 @@ var errStalled = errors.New("nothing came for " + stallAfter.String())
 
 // Logs yields the log events of a task in order, each once, and ends when the daemon ends the stream: after the replay,
 // or, with Follow, when the task is terminal or the daemon stops. A connection that breaks is resumed after the last
-// event as long as the daemon can be reached. The stream stops at the first error.
+// event as long as the daemon can be reached; a refusal is waited out as [Config.Patience] says. The stream stops at the
+// first error.
 func (c *Client) Logs(ctx context.Context, id string, opt LogOptions) iter.Seq2[*soltiv1.OutputEventProto, error] {
 	return func(yield func(*soltiv1.OutputEventProto, error) bool) {
 		s := logStream{client: c, id: id, opt: opt, yield: yield}
@@ -78,12 +79,12 @@ func (c *Client) Logs(ctx context.Context, id string, opt LogOptions) iter.Seq2[
 			if err == nil || s.stopped {
 				return
 			}
-			if !s.resumable(err) {
+			wait, more := s.again(ctx, err, time.Now())
+			if !more {
 				yield(nil, err)
 				return
 			}
-			s.failures++
-			if err := pause(ctx, resumePause<<s.failures); err != nil {
+			if err := pause(ctx, wait); err != nil {
 				yield(nil, err)
 				return
 			}
@@ -97,9 +98,25 @@ type logStream struct {
 	id       string
 	opt      LogOptions // After moves with every event
 	yield    func(*soltiv1.OutputEventProto, error) bool
-	opened   bool // a connection has stood
-	failures int  // broken connections since the last event
-	stopped  bool // the caller wants no more
+	opened   bool    // a connection has stood
+	failures int     // broken connections since the last event
+	refused  repeats // refusals since the last event
+	stopped  bool    // the caller wants no more
+}
+
+// again decides whether and when another connection is made.
+func (s *logStream) again(ctx context.Context, err error, now time.Time) (time.Duration, bool) {
+	if s.resumable(err) {
+		s.failures++
+		return resumePause << s.failures, true
+	}
+	if _, temporary := comeBack(err); !temporary || s.client.patience == 0 {
+		return 0, false
+	}
+	if s.refused.until.IsZero() {
+		s.refused = repeats{allowed: true, until: now.Add(s.client.patience)}
+	}
+	return s.refused.after(ctx, err, now)
 }
 
 // resumable says whether another connection may help. A daemon that cannot be dialed is only given time when it has
@@ -150,7 +167,7 @@ func (s *logStream) read(ctx context.Context) error {
 		if fr.id != "" {
 			s.opt.After = fr.id
 		}
-		s.failures = 0
+		s.failures, s.refused = 0, repeats{}
 		if event != nil && !s.yield(event, nil) {
 			s.stopped = true
 			return nil

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"slotd/messages"
 )
 
 // Error says why a text was refused.
@@ -256,7 +257,7 @@ func (d *decoder) boolean() (protoreflect.Value, error) {
 func (d *decoder) enum(enum protoreflect.EnumDescriptor) (protoreflect.Value, error) {
 	values := enum.Values()
 	unknown := func(found string) (protoreflect.Value, error) {
-		return protoreflect.Value{}, &Error{Problem: fmt.Sprintf("unknown or unspecified %s %s, expected one of %s", words(enum.Name()), found, names(values))}
+		return protoreflect.Value{}, &Error{Problem: messages.UnknownEnum(enum, found)}
 	}
 	switch d.kind() {
 	case '"':
@@ -278,30 +279,7 @@ func (d *decoder) enum(enum protoreflect.EnumDescriptor) (protoreflect.Value, er
 		}
 		return protoreflect.ValueOfEnum(protoreflect.EnumNumber(n)), nil
 	}
-	return protoreflect.Value{}, d.mismatch("one of " + names(values))
-}
-
-// words takes the name of a type apart: ScriptRuntime is a script runtime.
-func words(name protoreflect.Name) string {
-	var b strings.Builder
-	for i, r := range string(name) {
-		if i > 0 && unicode.IsUpper(r) {
-			b.WriteByte(' ')
-		}
-		b.WriteRune(unicode.ToLower(r))
-	}
-	return b.String()
-}
-
-// names lists what a client may choose from; the unspecified value is no choice.
-func names(values protoreflect.EnumValueDescriptors) string {
-	list := make([]string, 0, values.Len())
-	for i := range values.Len() {
-		if v := values.Get(i); v.Number() != 0 {
-			list = append(list, string(v.Name()))
-		}
-	}
-	return strings.Join(list, ", ")
+	return protoreflect.Value{}, d.mismatch("one of " + messages.EnumNames(enum))
 }
 
 // mismatch says that a value of another type stands at the reading place.

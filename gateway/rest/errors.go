@@ -81,14 +81,11 @@ func (s *Server) answerError(c *gin.Context, label, message string, retryAfter t
 
 // explain finds the refusal in err, or returns false.
 func explain(err error) (label, message string, retryAfter time.Duration, known bool) {
-	var rejection *messages.RejectionError
-	var invalid *messages.InvalidError
+	if refusal, ok := messages.RefusalOf(err); ok {
+		return refusal.Rejection.GetLabel(), refusal.Rejection.GetMessage(), refusal.RetryAfter(), true
+	}
 	var malformed *codec.Error
 	switch {
-	case errors.As(err, &rejection):
-		return rejection.Rejection.GetLabel(), rejection.Rejection.GetMessage(), rejection.RetryAfter(), true
-	case errors.As(err, &invalid):
-		return messages.LabelInvalidRequest, invalid.Error(), 0, true
 	case errors.As(err, &malformed):
 		return messages.LabelInvalidRequest, malformed.Error() + "; correct the request body and send it again", 0, true
 	case errors.Is(err, context.DeadlineExceeded):

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"slotd/gateway/ask"
 	"slotd/messages"
 )
 
@@ -18,7 +19,7 @@ func (s *Server) health(c *gin.Context) {
 // readiness says whether a submission would be taken.
 func (s *Server) readiness(c *gin.Context) {
 	if s.draining.Load() {
-		s.fail(c, errDraining)
+		s.fail(c, ask.ErrDraining)
 		return
 	}
 	if err := s.deps.Reader.Ready(); err != nil {

@@ -15,9 +15,6 @@ import (
 	soltiv1 "slotd/messages/solti/v1"
 )
 
-// MaxWait is the longest that a question may wait for its answer.
-const MaxWait = 5 * time.Minute
-
 // query reads the parameters of one request and collects everything that is wrong with them.
 type query struct {
 	values   url.Values
@@ -155,10 +152,11 @@ func listQuery(r *http.Request) (messages.Query, error) {
 	limit, _ := q.count("limit", math.MaxUint32)
 	offset, _ := q.count("offset", math.MaxUint32)
 	request.Limit, request.Offset = uint32(limit), uint32(offset)
-	newest, _ := q.boolean("newest")
+	if newest, given := q.boolean("newest"); given {
+		request.Newest = &newest
+	}
 	chosen, err := messages.QueryOf(request)
 	q.add(err)
-	chosen.Newest = newest
 	return chosen, q.err()
 }
 

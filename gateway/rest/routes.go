@@ -102,7 +102,3 @@ func shortPath(c *gin.Context) string {
 	}
 	return path
 }
-
-func notFound(id string) error {
-	return &messages.RejectionError{Rejection: messages.TaskNotFound(id)}
-}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"slotd/gateway/ask"
 	"slotd/messages"
 	slotdv1 "slotd/messages/slotd/v1"
 )
@@ -29,12 +30,12 @@ func (s *Server) cancel(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	task, ok := s.deps.Reader.Task(id)
-	if !ok {
-		s.fail(c, notFound(id))
+	task, err := ask.Task(c.Request.Context(), s.deps.Reader, id, messages.Wait{})
+	if err != nil {
+		s.fail(c, err)
 		return
 	}
-	s.answer(c, http.StatusOK, &slotdv1.CancelTaskResponse{Task: s.shown(task, s.showValues(c))})
+	s.answer(c, http.StatusOK, &slotdv1.CancelTaskResponse{Task: messages.RedactTask(task, s.showValues(c))})
 }
 
 // remove answers once nothing of the task is left.

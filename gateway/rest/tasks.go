@@ -1,16 +1,15 @@
 package rest
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"google.golang.org/protobuf/proto"
 
-	"slotd/gateway"
 	"slotd/gateway/ask"
 	"slotd/gateway/auth"
 	"slotd/gateway/codec"
@@ -46,7 +45,7 @@ func (s *Server) takeSubmission(c *gin.Context, decode func(body []byte) error) 
 		err = takesJSON(c.Request)
 	}
 	if err == nil && s.draining.Load() {
-		err = errDraining
+		err = ask.ErrDraining
 	}
 	if err == nil {
 		err = s.readBody(c, decode)
@@ -56,8 +55,6 @@ func (s *Server) takeSubmission(c *gin.Context, decode func(body []byte) error) 
 	}
 	return err == nil
 }
-
-var errDraining = rejection(messages.LabelUnavailable, "the node is stopping and admits nothing new; try again when it is back")
 
 // idempotencyKey brings the header and the field of the body together; nil = no key.
 func idempotencyKey(header http.Header, field *string) (*string, error) {
@@ -122,52 +119,36 @@ func (s *Server) task(c *gin.Context) {
 		return
 	}
 	q := newQuery(c.Request, "wait", "for")
-	wait, waits := q.duration("wait", MaxWait)
-	want := gateway.WantTerminal
-	switch state, given := q.one("for"); {
-	case !given || state == "terminal":
-	case state == "running":
-		want = gateway.WantRunning
-	default:
-		q.addf("for: expected running or terminal, found %s", quoted(state))
+	request := &soltiv1.GetTaskStatusRequest{}
+	if given, ok := q.duration("wait", messages.MaxWait); ok {
+		request.WaitMs = new(uint64((given + time.Millisecond - 1) / time.Millisecond))
 	}
+	if state, given := q.one("for"); given {
+		request.WaitFor = &state
+	}
+	wait, err := messages.WaitOf(request)
+	q.add(err)
 	if err := q.err(); err != nil {
 		s.fail(c, err)
 		return
 	}
-	var task *soltiv1.TaskData
-	if waits && wait > 0 {
-		ctx, cancel := s.untilEnding(c.Request.Context())
-		ctx, cancelWait := context.WithTimeout(ctx, wait)
-		task, ok = s.deps.Reader.Wait(ctx, id, want)
-		cancelWait()
-		cancel()
-	} else {
-		task, ok = s.deps.Reader.Task(id)
-	}
-	if !ok {
-		s.fail(c, notFound(id))
+	ctx, cancel := s.untilEnding(c.Request.Context())
+	task, err := ask.Task(ctx, s.deps.Reader, id, wait)
+	cancel()
+	if err != nil {
+		s.fail(c, err)
 		return
 	}
 	version := task.GetMetadata().GetResourceVersion()
 	if s.unchanged(c, etag(version)) {
 		return
 	}
-	s.answer(c, http.StatusOK, &soltiv1.GetTaskStatusResponse{Task: s.shown(task, s.showValues(c))})
+	s.answer(c, http.StatusOK, &soltiv1.GetTaskStatusResponse{Task: messages.RedactTask(task, s.showValues(c))})
 }
 
 // showValues decides whether this client may see environment values that are not secret.
 func (s *Server) showValues(c *gin.Context) bool {
 	return auth.From(c.Request.Context()).Role.May(auth.Submit)
-}
-
-// shown returns the task with the values of its environment hidden: all of them, or the secret ones.
-func (s *Server) shown(task *soltiv1.TaskData, values bool) *soltiv1.TaskData {
-	spec := messages.Redact(task.GetSpec(), values)
-	if spec == task.GetSpec() {
-		return task
-	}
-	return &soltiv1.TaskData{Metadata: task.GetMetadata(), Spec: spec, Status: task.GetStatus()}
 }
 
 // list writes the tasks one after the other: with scripts of 2 MiB a page can be far larger than what memory should hold.
@@ -186,7 +167,7 @@ func (s *Server) list(c *gin.Context) {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		if out = codec.Append(out, s.shown(task, false)); len(out) >= keepBuffers {
+		if out = codec.Append(out, messages.RedactTask(task, false)); len(out) >= keepBuffers {
 			if !streamed {
 				c.Writer.Header()["Content-Type"] = jsonContent
 				streamed = true

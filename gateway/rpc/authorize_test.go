@@ -27,11 +27,14 @@ import (
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
+	"slotd/gateway"
+	"slotd/gateway/ask"
 	"slotd/gateway/auth"
 	"slotd/gateway/cert"
 	"slotd/gateway/cert/certtest"
 	"slotd/gateway/quota"
 	"slotd/gateway/rpc"
+	slotdv1 "slotd/messages/slotd/v1"
 )
 
 // tokens returns a file with a token for each role, called as the role.
@@ -52,10 +55,16 @@ func tokens(t *testing.T) *auth.File {
 	return f
 }
 
+// always is a reader of a node that is ready; nothing else is asked here.
+type always struct{ gateway.Reader }
+
+func (always) Ready() error { return nil }
+
 // serve starts a server on loopback and returns its address. Limit is what its connections pass; nil = nothing.
 func serve(t *testing.T, deps rpc.Deps, limit func(net.Listener) net.Listener) string {
 	t.Helper()
-	deps.Reader, deps.Logger = &reader{}, hclog.NewNullLogger()
+	deps.Registry, deps.Reader, deps.Logs = ask.New(nil, nil), always{}, struct{ gateway.Logs }{}
+	deps.Version, deps.Logger = &slotdv1.VersionResponse{}, hclog.NewNullLogger()
 	server, err := rpc.New(deps)
 	if err != nil {
 		t.Fatal(err)

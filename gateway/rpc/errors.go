@@ -3,12 +3,23 @@ package rpc
 import (
 	"context"
 	"errors"
+	"strings"
+	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"slotd/messages"
 )
+
+// domain is that of every google.rpc.ErrorInfo; its reasons are the labels of refusals.
+const domain = "slotd"
+
+// maxSentence bounds the message of a status, bytes. It travels twice, in headers, of which some clients take 8 KiB.
+const maxSentence = 2 << 10
 
 // codeOf maps each label of a refusal to its gRPC code.
 var codeOf = map[string]codes.Code{
@@ -35,15 +46,12 @@ const internalMessage = "something inside slotd failed and the call was given up
 
 // statusOf returns the status that err stands for, and whether it is one that a client may see. nil is OK.
 func statusOf(err error) (*status.Status, bool) {
-	var rejection *messages.RejectionError
-	var invalid *messages.InvalidError
+	refusal, refused := messages.RefusalOf(err)
 	switch {
-	case errors.As(err, &rejection):
-		if code, ok := codeOf[rejection.Rejection.GetLabel()]; ok {
-			return status.New(code, rejection.Rejection.GetMessage()), true
+	case refused:
+		if _, ok := codeOf[refusal.Rejection.GetLabel()]; ok {
+			return refusalStatus(refusal), true
 		}
-	case errors.As(err, &invalid):
-		return status.New(codes.InvalidArgument, invalid.Error()), true
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return status.FromContextError(err), true
 	default:
@@ -51,5 +59,39 @@ func statusOf(err error) (*status.Status, bool) {
 			return known, true
 		}
 	}
-	return status.New(codes.Internal, internalMessage), false
+	return refusalStatus(rejection(messages.LabelInternal, internalMessage)), false
+}
+
+// refusalStatus tells a refusal whose label has a code. Clients that switch on more than the code find the label in the
+// ErrorInfo, and what HTTP says as Retry-After in the RetryInfo.
+func refusalStatus(refusal *messages.RejectionError) *status.Status {
+	label := refusal.Rejection.GetLabel()
+	plain := status.New(codeOf[label], sentence(refusal.Rejection.GetMessage()))
+	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: label, Domain: domain}}
+	switch label {
+	case messages.LabelQueueFull, messages.LabelTooManyTasks, messages.LabelUnavailable:
+		after := refusal.RetryAfter()
+		if after == 0 {
+			after = time.Second
+		}
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
+	}
+	told, err := plain.WithDetails(details...)
+	if err != nil {
+		return plain
+	}
+	return told
+}
+
+// sentence is a text as it fits a status.
+func sentence(text string) string {
+	const more = "…"
+	if len(text) > maxSentence {
+		text = text[:maxSentence-len(more)] + more
+	}
+	return strings.ToValidUTF8(text, "")
+}
+
+func rejection(label, message string) *messages.RejectionError {
+	return &messages.RejectionError{Rejection: messages.Reject(label, message, 0)}
 }

@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -44,5 +48,38 @@ func TestOtherErrorsHaveTheirCode(t *testing.T) {
 		if got, shown := statusOf(c.err); got.Code() != c.code || got.Message() != c.says || shown != c.shown {
 			t.Errorf("%s: got %v %q, shown %v", name, got.Code(), got.Message(), shown)
 		}
+	}
+}
+
+func TestRefusalsCarryTheirLabelAndWhenToComeBack(t *testing.T) {
+	for label, c := range map[string]struct{ given, want time.Duration }{
+		messages.LabelSlotBusy:    {0, 0},
+		messages.LabelQueueFull:   {1500 * time.Millisecond, 1500 * time.Millisecond},
+		messages.LabelUnavailable: {0, time.Second}, // as HTTP, which never leaves Retry-After out of a 503
+	} {
+		got, _ := statusOf(&messages.RejectionError{Rejection: messages.Reject(label, "because", c.given)})
+		var info *errdetails.ErrorInfo
+		var retry *errdetails.RetryInfo
+		for _, detail := range got.Details() {
+			switch detail := detail.(type) {
+			case *errdetails.ErrorInfo:
+				info = detail
+			case *errdetails.RetryInfo:
+				retry = detail
+			}
+		}
+		if info.GetReason() != label || info.GetDomain() != "slotd" || retry.GetRetryDelay().AsDuration() != c.want || (retry != nil) != (c.want > 0) {
+			t.Errorf("%s: got %v, %v; want %v", label, info, retry, c.want)
+		}
+	}
+}
+
+func TestALongSentenceIsCutBetweenCharacters(t *testing.T) {
+	got, _ := statusOf(&messages.InvalidError{Problems: []string{strings.Repeat("≥", maxSentence)}})
+	if text := got.Message(); len(text) > maxSentence || len(text) < maxSentence-8 || !utf8.ValidString(text) || !strings.HasSuffix(text, "≥…") {
+		t.Errorf("%d bytes: …%q", len(text), text[len(text)-10:])
+	}
+	if len(got.Details()) != 1 {
+		t.Errorf("details %v, want the label", got.Details())
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"slotd/gateway"
+	"slotd/gateway/ask"
 	"slotd/gateway/auth"
 	slotdv1 "slotd/messages/slotd/v1"
 	soltiv1 "slotd/messages/solti/v1"
@@ -17,7 +18,10 @@ type noReader struct{ gateway.Reader }
 
 // Without a role a method is for nobody but admin, which nobody would notice before a token with a lesser one is used.
 func TestEveryMethodSaysWhichRoleItNeeds(t *testing.T) {
-	s, err := New(Deps{Reader: noReader{}, Logger: hclog.NewNullLogger()})
+	s, err := New(Deps{
+		Registry: ask.New(nil, nil), Reader: noReader{}, Logs: struct{ gateway.Logs }{},
+		Version: &slotdv1.VersionResponse{}, Logger: hclog.NewNullLogger(),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

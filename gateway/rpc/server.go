@@ -1,8 +1,14 @@
-// Package rpc is slotd's gRPC listener: grpc.health.v1 and reflection, with the limits and the error mapping that every
-// service on it shares.
+// Package rpc is slotd's gRPC API: solti.v1.SoltiApi, slotd.v1.Supervisor, grpc.health.v1 and reflection.
 //
-// It decides nothing. gRPC codes exist only here; see errors.go for what each refusal becomes. The health status follows
-// [gateway.Reader.Ready]: a Check asks at once, a Watch learns of a change within a second.
+// It decides nothing about tasks. Commands go to the registry through package ask, questions to a [gateway.Reader],
+// output and transitions come from [gateway.Logs] and [gateway.Events]. What is refused, and in which words, is the same
+// as in package rest. gRPC codes exist only here; see errors.go for what each refusal becomes.
+//
+// Every call runs on a goroutine of its own. A client that goes away or stops reading costs that goroutine and what
+// flow control lets wait for it, never anything else. The health status follows [gateway.Reader.Ready]: a Check asks at
+// once, a Watch learns of a change within a second; a node that stops is NOT_SERVING.
+//
+// Reading order: tasks.go, supervisor.go, stream.go, errors.go; then what every call passes: intercept.go, codec.go.
 package rpc
 
 import (
@@ -12,6 +18,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -22,28 +29,36 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"slotd/gateway"
+	"slotd/gateway/ask"
 	"slotd/gateway/auth"
+	slotdv1 "slotd/messages/slotd/v1"
+	soltiv1 "slotd/messages/solti/v1"
 )
 
 // Limits of every connection.
 const (
-	MaxMessage         = 4 << 20          // bytes, both ways
-	maxHeaderBytes     = 64 << 10         // of all headers together
-	maxStreams         = 1000             // at once, per connection
-	handshakeLimit     = 10 * time.Second // unless Deps says otherwise
-	arrivalLimit       = time.Minute      // unless Deps says otherwise
-	silenceBeforePing  = 2 * time.Minute  // a silent client is asked whether it is still there
+	MaxMessage         = 4 << 20            // bytes, both ways
+	readLimit          = MaxMessage + 2<<20 // a request up to this long is refused in slotd's words, a longer one in the library's
+	maxHeaderBytes     = 64 << 10           // of all headers together
+	maxStreams         = 1000               // at once, per connection
+	handshakeLimit     = 10 * time.Second   // unless Deps says otherwise
+	arrivalLimit       = time.Minute        // unless Deps says otherwise
+	silenceBeforePing  = 2 * time.Minute    // a silent client is asked whether it is still there
 	pingLimit          = 20 * time.Second
 	shortestClientPing = 10 * time.Second // a client that pings more often is cut off
 	readyPeriod        = time.Second
 )
 
-// Deps is what the server asks. Reader and Logger are required.
+// Deps is what the server asks. All of it is required but Events, Gate, TLS and the limits.
 type Deps struct {
-	Reader gateway.Reader
-	Gate   *auth.Gate  // nil = everybody may do everything
-	TLS    *tls.Config // nil = clear text
-	Logger hclog.Logger
+	Registry *ask.Registry
+	Reader   gateway.Reader
+	Logs     gateway.Logs
+	Events   gateway.Events // nil = StreamEvents is UNIMPLEMENTED
+	Version  *slotdv1.VersionResponse
+	Gate     *auth.Gate  // nil = everybody may do everything
+	TLS      *tls.Config // nil = clear text
+	Logger   hclog.Logger
 
 	Handshake time.Duration // a connection must have become one of gRPC within; default 10s
 	Arrival   time.Duration // the first message of a call must arrive within; default 1m
@@ -55,8 +70,12 @@ type Server struct {
 	grpc   *grpc.Server
 	roles  map[string]auth.Role // of each method that is served; known from the first Serve on
 	health *health.Server
-	ending context.Context //nolint:containedctx // a state of the server, not of a call: done when streams end
-	end    context.CancelFunc
+
+	draining   atomic.Bool        // submissions are refused
+	ending     context.Context    //nolint:containedctx // a state of the server, not of a call: done when streams end and waits answer
+	end        context.CancelFunc // begins the ending
+	unanswered atomic.Int64       // simple calls
+
 	follow sync.WaitGroup // the goroutine that follows readiness
 	once   sync.Once
 	fresh  greetings
@@ -64,8 +83,8 @@ type Server struct {
 
 // New returns a server that listens nowhere yet.
 func New(deps Deps) (*Server, error) {
-	if deps.Reader == nil || deps.Logger == nil {
-		return nil, errors.New("grpc: reader and logger are both required")
+	if deps.Registry == nil || deps.Reader == nil || deps.Logs == nil || deps.Version == nil || deps.Logger == nil {
+		return nil, errors.New("grpc: registry, reader, logs, version and logger are all required")
 	}
 	if deps.Handshake == 0 {
 		deps.Handshake = handshakeLimit
@@ -76,7 +95,8 @@ func New(deps Deps) (*Server, error) {
 	s := &Server{deps: deps, health: health.NewServer()}
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
-		grpc.MaxRecvMsgSize(MaxMessage),
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.MaxRecvMsgSize(readLimit),
 		grpc.MaxSendMsgSize(MaxMessage),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -89,7 +109,9 @@ func New(deps Deps) (*Server, error) {
 		grpc.StreamInterceptor(s.stream),
 		grpc.WaitForHandlers(true),
 	)
-	healthpb.RegisterHealthServer(s.grpc, &readiness{Server: s.health, refresh: s.refresh})
+	register(s.grpc, soltiv1.SoltiApi_ServiceDesc, taskService{Server: s})
+	register(s.grpc, slotdv1.Supervisor_ServiceDesc, supervisorService{Server: s})
+	register(s.grpc, healthpb.Health_ServiceDesc, &readiness{Server: s.health, refresh: s.refresh})
 	reflection.Register(s.grpc)
 	return s, nil
 }
@@ -106,66 +128,4 @@ func (s *Server) Serve(l net.Listener) error {
 		return fmt.Errorf("grpc: %w", err)
 	}
 	return nil
-}
-
-// Shutdown says NOT_SERVING, ends streams, lets open calls finish and returns when they have. When ctx is done first, it
-// cuts the connections that are left and returns an error.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.health.Shutdown()
-	s.end()
-	s.once.Do(func() {}) // a Serve that comes late starts nothing
-	s.follow.Wait()
-	dismissal := time.AfterFunc(greetingPatience, s.fresh.dismiss)
-	defer dismissal.Stop()
-	finished := make(chan struct{})
-	go func() {
-		s.grpc.GracefulStop()
-		close(finished)
-	}()
-	select {
-	case <-finished:
-		return nil
-	case <-ctx.Done():
-		s.grpc.Stop()
-		<-finished
-		return fmt.Errorf("grpc: calls were cut off: %w", ctx.Err())
-	}
-}
-
-// followReadiness keeps watchers up to date.
-func (s *Server) followReadiness() {
-	tick := time.NewTicker(readyPeriod)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			s.refresh()
-		case <-s.ending.Done():
-			return
-		}
-	}
-}
-
-func (s *Server) refresh() {
-	status := healthpb.HealthCheckResponse_SERVING
-	if s.deps.Reader.Ready() != nil {
-		status = healthpb.HealthCheckResponse_NOT_SERVING
-	}
-	s.health.SetServingStatus("", status)
-}
-
-// readiness is the library's health service, asked about the present moment.
-type readiness struct {
-	*health.Server
-	refresh func()
-}
-
-func (r *readiness) Check(ctx context.Context, request *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
-	r.refresh()
-	return r.Server.Check(ctx, request)
-}
-
-func (r *readiness) List(ctx context.Context, request *healthpb.HealthListRequest) (*healthpb.HealthListResponse, error) {
-	r.refresh()
-	return r.Server.List(ctx, request)
 }

@@ -38,6 +38,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			// Nothing of a machine's own daemon may matter.
 			env.Setenv("SLOTD_ADDR", "http://127.0.0.1:1")
+			env.Setenv("XDG_CONFIG_HOME", "")
 			t, ok := env.T().(scripts)
 			if !ok {
 				return fmt.Errorf("the script belongs to a %T", env.T())

@@ -75,7 +75,7 @@ type SubmitTasksResult struct {
 	TaskId *string                `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3,oneof" json:"task_id,omitempty"`
 	// Label of a refusal, as in the errors of HTTP: SlotBusy, QueueFull, InvalidRequest…
 	Error *string `protobuf:"bytes,2,opt,name=error,proto3,oneof" json:"error,omitempty"`
-	// Its sentence.
+	// Its sentence, over gRPC at most 2 KiB of it.
 	Message       *string `protobuf:"bytes,3,opt,name=message,proto3,oneof" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -180,7 +180,7 @@ func (x *SubmitTasksResponse) GetResults() []*SubmitTasksResult {
 type CancelTaskRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	TaskId string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
-	// Replaces the spec's grace when shorter; 0 kills at once.
+	// Replaces the spec's grace when shorter; 0 kills at once. At most 3600000.
 	GraceMs       *uint64 `protobuf:"varint,2,opt,name=grace_ms,json=graceMs,proto3,oneof" json:"grace_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

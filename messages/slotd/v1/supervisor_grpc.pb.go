@@ -36,7 +36,7 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Supervisor: one rpc per further route.
+// Supervisor: one rpc per further route. What SoltiApi says of refusals and limits holds here too.
 type SupervisorClient interface {
 	// Submits up to 1000 specs, each decided as if alone and in this order, all durable together.
 	SubmitTasks(ctx context.Context, in *SubmitTasksRequest, opts ...grpc.CallOption) (*SubmitTasksResponse, error)
@@ -44,7 +44,8 @@ type SupervisorClient interface {
 	ListSlots(ctx context.Context, in *ListSlotsRequest, opts ...grpc.CallOption) (*ListSlotsResponse, error)
 	GetSlot(ctx context.Context, in *GetSlotRequest, opts ...grpc.CallOption) (*GetSlotResponse, error)
 	PurgeSlotTasks(ctx context.Context, in *PurgeSlotTasksRequest, opts ...grpc.CallOption) (*PurgeSlotTasksResponse, error)
-	// Transitions of tasks and slots, live or from a known event on, until the client leaves or the node stops.
+	// Transitions of tasks and slots, live or from a known event on, until the client leaves or the node stops, which is
+	// UNAVAILABLE. The headers come as soon as the stream is open: what happens afterwards is delivered.
 	StreamEvents(ctx context.Context, in *StreamEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[Event], error)
 	ListNodes(ctx context.Context, in *ListNodesRequest, opts ...grpc.CallOption) (*ListNodesResponse, error)
 	Introspect(ctx context.Context, in *IntrospectRequest, opts ...grpc.CallOption) (*IntrospectResponse, error)
@@ -163,7 +164,7 @@ func (c *supervisorClient) GetVersion(ctx context.Context, in *GetVersionRequest
 // All implementations must embed UnimplementedSupervisorServer
 // for forward compatibility.
 //
-// Supervisor: one rpc per further route.
+// Supervisor: one rpc per further route. What SoltiApi says of refusals and limits holds here too.
 type SupervisorServer interface {
 	// Submits up to 1000 specs, each decided as if alone and in this order, all durable together.
 	SubmitTasks(context.Context, *SubmitTasksRequest) (*SubmitTasksResponse, error)
@@ -171,7 +172,8 @@ type SupervisorServer interface {
 	ListSlots(context.Context, *ListSlotsRequest) (*ListSlotsResponse, error)
 	GetSlot(context.Context, *GetSlotRequest) (*GetSlotResponse, error)
 	PurgeSlotTasks(context.Context, *PurgeSlotTasksRequest) (*PurgeSlotTasksResponse, error)
-	// Transitions of tasks and slots, live or from a known event on, until the client leaves or the node stops.
+	// Transitions of tasks and slots, live or from a known event on, until the client leaves or the node stops, which is
+	// UNAVAILABLE. The headers come as soon as the stream is open: what happens afterwards is delivered.
 	StreamEvents(*StreamEventsRequest, grpc.ServerStreamingServer[Event]) error
 	ListNodes(context.Context, *ListNodesRequest) (*ListNodesResponse, error)
 	Introspect(context.Context, *IntrospectRequest) (*IntrospectResponse, error)

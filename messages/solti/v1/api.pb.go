@@ -121,7 +121,7 @@ func (x *SubmitTaskResponse) GetTaskId() string {
 type GetTaskStatusRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	TaskId string                 `protobuf:"bytes,1,opt,name=task_id,json=taskId,proto3" json:"task_id,omitempty"`
-	// Answer as soon as wait_for holds, or with the present state after this many milliseconds (at most 300000).
+	// Answer as soon as wait_for holds, or with the present state after this many milliseconds (at most 300000); 0 = at once.
 	WaitMs *uint64 `protobuf:"varint,101,opt,name=wait_ms,json=waitMs,proto3,oneof" json:"wait_ms,omitempty"`
 	// running or terminal (default).
 	WaitFor       *string `protobuf:"bytes,102,opt,name=wait_for,json=waitFor,proto3,oneof" json:"wait_for,omitempty"`
@@ -234,6 +234,8 @@ type ListTasksRequest struct {
 	LabelSelector string  `protobuf:"bytes,101,opt,name=label_selector,json=labelSelector,proto3" json:"label_selector,omitempty"`
 	IdPrefix      *string `protobuf:"bytes,102,opt,name=id_prefix,json=idPrefix,proto3,oneof" json:"id_prefix,omitempty"`
 	Terminal      *bool   `protobuf:"varint,103,opt,name=terminal,proto3,oneof" json:"terminal,omitempty"`
+	// Take the page from the newest end: offset counts back from the newest match. The page is still in id order.
+	Newest        *bool `protobuf:"varint,104,opt,name=newest,proto3,oneof" json:"newest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -317,10 +319,21 @@ func (x *ListTasksRequest) GetTerminal() bool {
 	return false
 }
 
+func (x *ListTasksRequest) GetNewest() bool {
+	if x != nil && x.Newest != nil {
+		return *x.Newest
+	}
+	return false
+}
+
+// ListTasksResponse is a page in id order. A gRPC answer is at most 4 MiB: a page that does not fit is cut short, so the
+// next one begins at offset + the number of tasks received, and there is none once that is total. Over gRPC a task that
+// fits no answer is RESOURCE_EXHAUSTED, PayloadTooLarge.
 type ListTasksResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Tasks         []*TaskData            `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
-	Total         uint32                 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Tasks []*TaskData            `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	// All matches, whatever the page holds.
+	Total         uint32 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -414,8 +427,9 @@ func (x *ListTaskRunsRequest) GetTaskId() string {
 }
 
 type ListTaskRunsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Runs          []*TaskRunInfo         `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Oldest first. Where they do not fit a gRPC answer of 4 MiB, their error texts are cut.
+	Runs          []*TaskRunInfo `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1039,7 +1053,7 @@ const file_solti_v1_api_proto_rawDesc = "" +
 	"\b_wait_msB\v\n" +
 	"\t_wait_for\"?\n" +
 	"\x15GetTaskStatusResponse\x12&\n" +
-	"\x04task\x18\x01 \x01(\v2\x12.solti.v1.TaskDataR\x04task\"\xa5\x02\n" +
+	"\x04task\x18\x01 \x01(\v2\x12.solti.v1.TaskDataR\x04task\"\xcd\x02\n" +
 	"\x10ListTasksRequest\x12\x17\n" +
 	"\x04slot\x18\x01 \x01(\tH\x00R\x04slot\x88\x01\x01\x121\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x14.solti.v1.TaskStatusH\x01R\x06status\x88\x01\x01\x12\x14\n" +
@@ -1047,12 +1061,14 @@ const file_solti_v1_api_proto_rawDesc = "" +
 	"\x06offset\x18\x04 \x01(\rR\x06offset\x12%\n" +
 	"\x0elabel_selector\x18e \x01(\tR\rlabelSelector\x12 \n" +
 	"\tid_prefix\x18f \x01(\tH\x02R\bidPrefix\x88\x01\x01\x12\x1f\n" +
-	"\bterminal\x18g \x01(\bH\x03R\bterminal\x88\x01\x01B\a\n" +
+	"\bterminal\x18g \x01(\bH\x03R\bterminal\x88\x01\x01\x12\x1b\n" +
+	"\x06newest\x18h \x01(\bH\x04R\x06newest\x88\x01\x01B\a\n" +
 	"\x05_slotB\t\n" +
 	"\a_statusB\f\n" +
 	"\n" +
 	"_id_prefixB\v\n" +
-	"\t_terminal\"S\n" +
+	"\t_terminalB\t\n" +
+	"\a_newest\"S\n" +
 	"\x11ListTasksResponse\x12(\n" +
 	"\x05tasks\x18\x01 \x03(\v2\x12.solti.v1.TaskDataR\x05tasks\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\rR\x05total\".\n" +

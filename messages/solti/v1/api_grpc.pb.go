@@ -32,12 +32,18 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // SoltiApi is the base service of solti task API v1.
+//
+// Refusals have the same sentence as over HTTP, cut to 2 KiB, and these details: google.rpc.ErrorInfo with domain "slotd"
+// and the label of the HTTP error (SlotBusy, TaskNotFound, …) as reason, and google.rpc.RetryInfo where HTTP has
+// Retry-After. Requests and answers are at most 4 MiB.
 type SoltiApiClient interface {
 	SubmitTask(ctx context.Context, in *SubmitTaskRequest, opts ...grpc.CallOption) (*SubmitTaskResponse, error)
 	GetTaskStatus(ctx context.Context, in *GetTaskStatusRequest, opts ...grpc.CallOption) (*GetTaskStatusResponse, error)
 	ListTasks(ctx context.Context, in *ListTasksRequest, opts ...grpc.CallOption) (*ListTasksResponse, error)
 	ListTaskRuns(ctx context.Context, in *ListTaskRunsRequest, opts ...grpc.CallOption) (*ListTaskRunsResponse, error)
 	DeleteTask(ctx context.Context, in *DeleteTaskRequest, opts ...grpc.CallOption) (*DeleteTaskResponse, error)
+	// The headers come as soon as the stream is open: what is printed afterwards is delivered. OK ends it when nothing will
+	// follow, UNAVAILABLE when the node stops; then go on with after.
 	StreamTaskLogs(ctx context.Context, in *StreamTaskLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[OutputEventProto], error)
 }
 
@@ -123,12 +129,18 @@ type SoltiApi_StreamTaskLogsClient = grpc.ServerStreamingClient[OutputEventProto
 // for forward compatibility.
 //
 // SoltiApi is the base service of solti task API v1.
+//
+// Refusals have the same sentence as over HTTP, cut to 2 KiB, and these details: google.rpc.ErrorInfo with domain "slotd"
+// and the label of the HTTP error (SlotBusy, TaskNotFound, …) as reason, and google.rpc.RetryInfo where HTTP has
+// Retry-After. Requests and answers are at most 4 MiB.
 type SoltiApiServer interface {
 	SubmitTask(context.Context, *SubmitTaskRequest) (*SubmitTaskResponse, error)
 	GetTaskStatus(context.Context, *GetTaskStatusRequest) (*GetTaskStatusResponse, error)
 	ListTasks(context.Context, *ListTasksRequest) (*ListTasksResponse, error)
 	ListTaskRuns(context.Context, *ListTaskRunsRequest) (*ListTaskRunsResponse, error)
 	DeleteTask(context.Context, *DeleteTaskRequest) (*DeleteTaskResponse, error)
+	// The headers come as soon as the stream is open: what is printed afterwards is delivered. OK ends it when nothing will
+	// follow, UNAVAILABLE when the node stops; then go on with after.
 	StreamTaskLogs(*StreamTaskLogsRequest, grpc.ServerStreamingServer[OutputEventProto]) error
 	mustEmbedUnimplementedSoltiApiServer()
 }
