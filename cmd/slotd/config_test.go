@@ -43,7 +43,7 @@ func TestSettingsDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Config{LogLevel: 3, Node: NodeConfig{
-		Name: "n", HTTP: "127.0.0.1:8085", GRPC: "127.0.0.1:50052", DataDir: "/d", Store: "pebble",
+		Name: "n", HTTP: "127.0.0.1:8085", GRPC: "127.0.0.1:50052", MaxConnsPerAddr: 4096, DataDir: "/d", Store: "pebble",
 		SlotQueue: 100, MaxTasks: 1_000_000, Retain: 24 * time.Hour, RetainTasks: 100_000,
 		LogBytes: 64 << 20, LogTotal: 10 << 30, ShutdownGrace: 10 * time.Second,
 	}}
@@ -124,6 +124,11 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		{nil, "", []string{"--http", "0.0.0.0:1"}, 2, "or add --insecure"},
 		{nil, "", []string{"--grpc", ":1"}, 2, "or add --insecure"},
 		{nil, "", []string{"--http", "example.com:1"}, 2, "or add --insecure"},
+		{nil, "", []string{"--http", "[::]:1", "--tls-cert", "c", "--tls-key", "k"}, 2, "with TLS but without authentication"},
+		{nil, "", []string{"--tls-cert", "c"}, 2, "--tls-cert needs --tls-key"},
+		{nil, "", []string{"--tls-key", "k"}, 2, "--tls-key needs --tls-cert"},
+		{nil, "", []string{"--tls-client-ca", "a", "--http", "0.0.0.0:1"}, 2, "--tls-client-ca needs --tls-cert and --tls-key"},
+		{nil, "", []string{"--max-conns-per-addr", "0"}, 2, "must be a whole number from 1 to"},
 		{nil, "", []string{"--log-total", "1MiB"}, 2, "must not be less than --log-bytes"},
 		{nil, "", []string{"--log-level", "loud"}, 2, "must be one of trace, debug, info, warn, error, off"},
 		{nil, "", []string{"--log-format", "xml"}, 2, "must be one of text, json"},

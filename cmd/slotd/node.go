@@ -16,6 +16,10 @@ type NodeConfig struct {
 	Unix         string // absolute path of a socket for HTTP; empty = none
 	AllowedHosts []string
 
+	AuthTokens                   string // absolute path of the token file; empty = no tokens
+	TLSCert, TLSKey, TLSClientCA string // absolute paths; empty = none
+	MaxConnsPerAddr              int
+
 	DataDir     string
 	Store       string
 	SlotQueue   int
@@ -48,6 +52,10 @@ type node interface {
 	// Drain admits nothing more and ends what runs, with no grace longer than the given one; 0 kills at once, and of
 	// several calls the shortest grace holds. It returns when nothing runs, or when ctx ends.
 	Drain(ctx context.Context, grace time.Duration) error
+
+	// Reload reads tokens and certificates again. On an error what held goes on holding. It returns false when there is
+	// nothing to read.
+	Reload() (bool, error)
 
 	// Stop ends streams and listeners, kills what still runs and releases everything. It is called once.
 	Stop() error

@@ -101,8 +101,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(
 		a.serveVerb(), a.runVerb(), a.submitVerb(), a.lsVerb(), a.getVerb(), a.runsVerb(), a.logsVerb(), a.waitVerb(),
 		a.cancelVerb(), a.rmVerb(), a.slotsVerb(), a.topVerb(), a.eventsVerb(), a.nodesVerb(), a.versionVerb(), a.completionVerb(),
-		a.configVerb(), a.storeVerb(),
-		a.benchVerb(),
+		a.configVerb(), a.tokenVerb(), a.storeVerb(), a.benchVerb(),
 	)
 	return root
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"syscall"
 	"time"
@@ -21,7 +20,7 @@ func (a *app) serveVerb() *cobra.Command {
 			"Every flag is also a variable SLOTD_* and a key of the YAML file that --config names; a flag wins over\n" +
 			"a variable, a variable over the file. `slotd config show` tells what holds and why.\n\n" +
 			"SIGTERM stops gracefully: nothing new is admitted, running attempts get their grace, and the log tells\n" +
-			"what is waited for. A second one kills at once. A hang-up (SIGHUP) stops nothing.\n\n" +
+			"what is waited for. A second one kills at once. SIGHUP stops nothing: it reads tokens and certificates again.\n\n" +
 			"With --store pebble, queued tasks stay queued, and what its restart policy repeats goes on after the next\n" +
 			"start, also after a crash; attempts that ran then end as NodeLost. One process uses a data directory at a time.",
 		Args: cobra.NoArgs,
@@ -41,29 +40,12 @@ func (a *app) serveVerb() *cobra.Command {
 	return cmd
 }
 
-// validate checks what no setting tells alone. It refuses to offer everybody on the network to run commands here.
+// validate checks what no setting tells alone.
 func (c Config) validate() error {
 	if c.Node.LogTotal < c.Node.LogBytes {
 		return usagef("--log-total %d: must not be less than --log-bytes, %d", c.Node.LogTotal, c.Node.LogBytes)
 	}
-	if c.Insecure {
-		return nil
-	}
-	for _, listen := range []struct{ flag, addr string }{{"--http", c.Node.HTTP}, {"--grpc", c.Node.GRPC}} {
-		if listen.addr != "" && !loopback(listen.addr) {
-			return usagef("%s %q: listens beyond this machine without authentication, so everybody who reaches it can run commands here; listen on 127.0.0.1, or add --insecure where the network is trusted", listen.flag, listen.addr)
-		}
-	}
-	return nil
-}
-
-func loopback(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return c.validateSecurity()
 }
 
 // serve runs a node until a signal or a broken listener ends it.
@@ -78,9 +60,7 @@ func (a *app) serve(ctx context.Context, c Config, logger hclog.Logger) (err err
 	if data.wide {
 		logger.Warn("other users may enter the data directory; its mode should be 0700", "data", data.path)
 	}
-	if os.Geteuid() == 0 {
-		logger.Warn("running as root without authentication: every local user can run commands as root")
-	}
+	c.warn(os.Geteuid(), logger)
 	n, err := a.start(c.Node, logger)
 	if err != nil {
 		return err
@@ -108,7 +88,7 @@ func (a *app) serve(ctx context.Context, c Config, logger hclog.Logger) (err err
 			return a.drain(ctx, n, c.Node.ShutdownGrace, signals, logger)
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				logger.Info("left alone: a hang-up stops nothing, SIGTERM does", "signal", s.String())
+				reload(n, logger)
 				continue
 			}
 			logger.Info("stopping: nothing new is admitted; once more kills at once", "signal", s.String())

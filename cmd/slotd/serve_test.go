@@ -26,6 +26,7 @@ type fakeNode struct {
 	graces  []time.Duration
 	idle    chan struct{} // closed when nothing runs
 	lazy    bool          // only a kill ends what runs
+	reloads chan error    // what each reload answers; without one, there is nothing to read
 	stopped bool
 }
 
@@ -37,6 +38,15 @@ func (n *fakeNode) Ready(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+func (n *fakeNode) Reload() (bool, error) {
+	select {
+	case err := <-n.reloads:
+		return true, err
+	default:
+		return false, nil
 	}
 }
 

@@ -99,6 +99,21 @@ func settings(env func(string) (string, bool)) []setting {
 		{name: "allowed-host", short: "name", list: true, usage: "answer requests for this host name too", set: func(c *Config, v []string) error {
 			return setHosts(c, v)
 		}},
+		{name: "auth-tokens", short: "file", usage: "want a token of this file, made by `slotd token create`; SIGHUP reads it again", set: func(c *Config, v []string) error {
+			return assign(&c.Node.AuthTokens, v, parsePath)
+		}},
+		{name: "tls-cert", short: "file", usage: "serve TLS with this certificate (PEM, with those up to its authority)", set: func(c *Config, v []string) error {
+			return assign(&c.Node.TLSCert, v, parsePath)
+		}},
+		{name: "tls-key", short: "file", usage: "the certificate's private key (PEM)", set: func(c *Config, v []string) error {
+			return assign(&c.Node.TLSKey, v, parsePath)
+		}},
+		{name: "tls-client-ca", short: "file", usage: "want client certificates of these authorities (PEM); without tokens each makes its client admin", set: func(c *Config, v []string) error {
+			return assign(&c.Node.TLSClientCA, v, parsePath)
+		}},
+		{name: "max-conns-per-addr", short: "n", def: "4096", usage: "connections one address may hold; loopback and unix sockets are exempt", set: func(c *Config, v []string) error {
+			return assign(&c.Node.MaxConnsPerAddr, v, parseInt(1))
+		}},
 		{name: "insecure", flag: true, def: "false", usage: "allow listening beyond this machine without authentication", set: func(c *Config, v []string) error {
 			return assign(&c.Insecure, v, parseBool)
 		}},
@@ -177,6 +192,14 @@ func parseSocket(s string) (string, error) {
 func parseDir(s string) (string, error) {
 	if s == "" {
 		return "", errors.New("must be a directory: neither XDG_STATE_HOME nor HOME tells where state belongs")
+	}
+	return filepath.Abs(s)
+}
+
+// parsePath reads the path of a file; empty is none.
+func parsePath(s string) (string, error) {
+	if s == "" {
+		return "", nil
 	}
 	return filepath.Abs(s)
 }

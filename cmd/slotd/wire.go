@@ -38,13 +38,15 @@ type liveNode struct {
 	http    *rest.Server
 	grpc    *rpc.Server
 	addrs   addresses
+	locks   *locks
 	failed  chan error
 	serving sync.WaitGroup
 	undo    []func() error // what was opened, in that order
 }
 
-// startNode builds a node from the ground up: listeners first, because a port in use is the likeliest obstacle, then
-// what the tree owns nothing of (runner, logs, store), the tree, and the servers. On an error nothing is left.
+// startNode builds a node from the ground up: locks and listeners first, because a file that is wrong or a port in use is
+// the likeliest obstacle, then what the tree owns nothing of (runner, logs, store), the tree, and the servers. On an
+// error nothing is left.
 func startNode(cfg NodeConfig, logger hclog.Logger) (node, error) {
 	n := &liveNode{failed: make(chan error, 3)}
 	if err := n.build(cfg, logger); err != nil {
@@ -54,18 +56,22 @@ func startNode(cfg NodeConfig, logger hclog.Logger) (node, error) {
 }
 
 func (n *liveNode) build(cfg NodeConfig, logger hclog.Logger) error {
+	var err error
+	if n.locks, err = openLocks(cfg, logger.Named("auth")); err != nil {
+		return err
+	}
 	l, err := listen(cfg)
 	if err != nil {
 		return err
 	}
-	n.addrs = l.addresses()
+	n.addrs = n.locks.addresses(l.addresses())
 	if err := n.grow(cfg, logger); err != nil {
 		return errors.Join(err, l.close())
 	}
 	if err := n.open(cfg, logger); err != nil {
 		return errors.Join(err, l.close())
 	}
-	n.serve(l)
+	n.serve(n.locks.guard(l))
 	return nil
 }
 
@@ -174,6 +180,7 @@ func (n *liveNode) open(cfg NodeConfig, logger hclog.Logger) error {
 		Logs:     output{n.tree},
 		Events:   transitions{n.tree.Events()},
 		Version:  buildVersion(),
+		Gate:     n.locks.gate,
 		Logger:   logger.Named("http"),
 	})
 	if err != nil {
@@ -185,6 +192,8 @@ func (n *liveNode) open(cfg NodeConfig, logger hclog.Logger) error {
 		Logs:     output{n.tree},
 		Events:   transitions{n.tree.Events()},
 		Version:  buildVersion(),
+		Gate:     n.locks.gate,
+		TLS:      n.locks.config("h2"),
 		Logger:   logger.Named("grpc"),
 	})
 	return err
@@ -210,6 +219,8 @@ func (n *liveNode) serve(l listeners) {
 func (n *liveNode) Addresses() addresses { return n.addrs }
 
 func (n *liveNode) Ready(ctx context.Context) error { return n.tree.Recovered(ctx) }
+
+func (n *liveNode) Reload() (bool, error) { return n.locks.reload() }
 
 func (n *liveNode) Failed() <-chan error { return n.failed }
 

@@ -31,6 +31,7 @@ const (
 	MaxBody        = 4 << 20  // a longer body is answered with 413
 	discardLimit   = 1 << 20  // so much more of it is read, so that the client gets to see the answer
 	maxHeaderBytes = 64 << 10 // of all headers together
+	maxStreams     = 1000     // requests at once on a connection of HTTP/2; not bytes
 )
 
 // Validate returns an error that names the first value that makes no sense.

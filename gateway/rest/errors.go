@@ -71,6 +71,9 @@ func (s *Server) answerError(c *gin.Context, label, message string, retryAfter t
 		seconds := max(1, int(math.Ceil(retryAfter.Seconds())))
 		c.Header("Retry-After", strconv.Itoa(seconds))
 	}
+	if status == http.StatusUnauthorized {
+		c.Writer.Header()["Www-Authenticate"] = challenge
+	}
 	c.Abort()
 	s.discardBody(c, label == messages.LabelPayloadTooLarge)
 	s.writeJSON(c, status, appendError(nil, label, message))

@@ -21,6 +21,7 @@ import (
 
 	"slotd/gateway"
 	"slotd/gateway/ask"
+	"slotd/gateway/auth"
 	"slotd/gateway/rest"
 	"slotd/messages"
 	slotdv1 "slotd/messages/slotd/v1"
@@ -65,6 +66,12 @@ type node struct {
 // start brings a node up on a loopback port and takes it down at the end of the test.
 func start(t *testing.T, config rest.Config) *node {
 	t.Helper()
+	return startBehind(t, nil, config)
+}
+
+// startBehind is start with a gate.
+func startBehind(t *testing.T, gate *auth.Gate, config rest.Config) *node {
+	t.Helper()
 	n := &node{
 		t: t, log: &lines{}, events: newTransitions(), tasks: map[string]*soltiv1.TaskData{}, waiting: make(chan struct{}, 16), changed: make(chan struct{}),
 		answer: func(proto.Message) proto.Message { return &slotdv1.Submitted{TaskId: "tsk_new"} },
@@ -93,6 +100,7 @@ func start(t *testing.T, config rest.Config) *node {
 	server, err := rest.New(config, rest.Deps{
 		Registry: ask.New(system.Root, pid), Reader: n, Logs: n, Events: n.events,
 		Version: &slotdv1.VersionResponse{Version: "1.2.3", Commit: "abc", Go: "go1.26", Api: "v1"},
+		Gate:    gate,
 		Logger:  hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: n.log, JSONFormat: true}),
 	})
 	if err != nil {

@@ -51,7 +51,7 @@ func (s *Server) checkOrigin(c *gin.Context) {
 		return
 	}
 	for _, origin := range c.Request.Header.Values("Origin") {
-		if !s.guard.accepts(origin, c.Request.Host) {
+		if !s.guard.accepts(origin, c.Request.Host, c.Request.TLS != nil) {
 			s.refuse(c, messages.LabelPermissionDenied, fmt.Sprintf(
 				"the Origin %s is foreign and pages of other origins may not use this server; send the request from its own pages or without Origin", quoted(origin)))
 			return
@@ -78,10 +78,11 @@ func (g guard) knows(host string, local net.Addr) bool {
 }
 
 // accepts says whether an Origin is this server's own: its host and port are those of the request. A proxy may have
-// rewritten the Host; then an allowed name on the scheme's own port counts as well.
-func (g guard) accepts(origin, host string) bool {
+// rewritten the Host; then an allowed name on the scheme's own port counts as well. What came over TLS has an Origin that
+// did, too: anybody on the way can write a page of http.
+func (g guard) accepts(origin, host string, secure bool) bool {
 	o, err := url.Parse(origin)
-	if err != nil || (o.Scheme != "http" && o.Scheme != "https") || o.Host == "" {
+	if err != nil || (o.Scheme != "https" && (o.Scheme != "http" || secure)) || o.Host == "" {
 		return false
 	}
 	if name := plainName(hostOnly(o.Host)); o.Port() == "" && g.allowed[name] {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"slotd/gateway/auth"
 	"slotd/messages"
 )
 
@@ -62,7 +63,8 @@ func (s *Server) logAccess(c *gin.Context, start time.Time) {
 		return
 	}
 	log("http request", "method", knownMethod(c.Request.Method), "route", route(c), "status", status,
-		"bytes", max(0, c.Writer.Size()), "duration", time.Since(start), "request_id", requestID(c), "remote", c.Request.RemoteAddr)
+		"bytes", max(0, c.Writer.Size()), "duration", time.Since(start), "request_id", requestID(c), "remote", c.Request.RemoteAddr,
+		"client", auth.From(c.Request.Context()).Name)
 }
 
 // route is the pattern that was matched: paths as sent would let a client write what it likes into the log.

@@ -18,7 +18,7 @@ func (s *Server) routes() *gin.Engine {
 	engine.UnescapePathValues = false // pathValue does it: gin would turn + into a space
 	engine.RedirectTrailingSlash = false
 	engine.HandleMethodNotAllowed = true
-	engine.Use(s.observe, s.checkOrigin)
+	engine.Use(s.observe, s.checkOrigin, s.authorize)
 	engine.NoRoute(s.unknownRoute)
 	engine.NoMethod(s.wrongMethod)
 

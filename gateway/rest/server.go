@@ -9,7 +9,8 @@
 // are refused like unknown fields of a body: a filter with a typing error must not match everything. Health routes ignore
 // their query, because probes add their own.
 //
-// Reading order: routes.go, tasks.go, sse.go, events.go, errors.go; then what every request passes: observe.go, guard.go, body.go.
+// Reading order: routes.go, tasks.go, sse.go, events.go, errors.go; then what every request passes: observe.go, guard.go,
+// authorize.go with roles.go, body.go.
 package rest
 
 import (
@@ -27,16 +28,18 @@ import (
 
 	"slotd/gateway"
 	"slotd/gateway/ask"
+	"slotd/gateway/auth"
 	slotdv1 "slotd/messages/slotd/v1"
 )
 
-// Deps is what the server asks. All of it is required.
+// Deps is what the server asks. All of it is required, but for Gate: without one, everybody may do everything.
 type Deps struct {
 	Registry *ask.Registry
 	Reader   gateway.Reader
 	Logs     gateway.Logs
 	Events   gateway.Events
 	Version  *slotdv1.VersionResponse
+	Gate     *auth.Gate
 	Logger   hclog.Logger
 }
 
@@ -78,8 +81,10 @@ func New(config Config, deps Deps) (*Server, error) {
 		BaseContext:       func(net.Listener) context.Context { return base },
 		ReadHeaderTimeout: config.HeaderTimeout,
 		IdleTimeout:       config.IdleTimeout,
+		ConnContext:       s.greet,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, WriteByteTimeout: config.WriteTimeout},
 		MaxHeaderBytes:    maxHeaderBytes,
-		ConnState:         s.fresh.note,
+		ConnState:         s.changed,
 		ErrorLog:          deps.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is a route like any other: checked, logged and unknown

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"slotd/gateway/ask"
+	"slotd/gateway/auth"
 	"slotd/gateway/codec"
 	"slotd/messages"
 	soltiv1 "slotd/messages/solti/v1"
@@ -146,7 +147,9 @@ func (s *Server) task(c *gin.Context) {
 }
 
 // showValues decides whether this client may see environment values that are not secret.
-func (s *Server) showValues(*gin.Context) bool { return true }
+func (s *Server) showValues(c *gin.Context) bool {
+	return auth.From(c.Request.Context()).Role.May(auth.Submit)
+}
 
 // list writes the tasks one after the other: with scripts of 2 MiB a page can be far larger than what memory should hold.
 func (s *Server) list(c *gin.Context) {

@@ -8,7 +8,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
-	"slotd/gateway/auth"
 	"slotd/messages"
 )
 
@@ -17,7 +16,11 @@ func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 	s.unanswered.Add(1)
 	defer s.unanswered.Add(-1)
 	defer func() { err = s.outcome(info.FullMethod, recover(), err) }()
-	answer, err = handle(identify(ctx), request)
+	arrived(ctx)
+	conn := connectionOf(ctx).counted
+	conn.Begin()
+	defer conn.End()
+	answer, err = handle(ctx, request)
 	if err == nil {
 		err = fits(answer)
 	}
@@ -27,14 +30,12 @@ func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 // stream does the same for streams, and ends them when the server ends.
 func (s *Server) stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
 	defer func() { err = s.outcome(info.FullMethod, recover(), err) }()
-	ctx, cancel := s.untilEnding(identify(stream.Context()))
+	conn := connectionOf(stream.Context()).counted
+	conn.Begin()
+	defer conn.End()
+	ctx, cancel := s.untilEnding(stream.Context())
 	defer cancel()
 	return handle(service, &endingStream{ServerStream: stream, ctx: ctx})
-}
-
-// identify says who calls. Nobody is asked for a token: whoever reaches the listener may do everything.
-func identify(ctx context.Context) context.Context {
-	return auth.With(ctx, auth.Identity{Role: auth.Admin})
 }
 
 // untilEnding returns a context that is done when ctx is, and when streams have to end and waits to be answered.
@@ -60,6 +61,7 @@ func (s *Server) outcome(method string, panicked any, err error) error {
 	return known.Err()
 }
 
+// endingStream is a stream whose context is done when the server ends, too, and whose first message has to arrive in time.
 // fits refuses an answer that no client would take. What could be made smaller has been, see page.go.
 func fits(answer any) error {
 	if m, ok := answer.(proto.Message); ok && proto.Size(m) > MaxMessage {
@@ -79,4 +81,9 @@ type endingStream struct {
 
 func (s *endingStream) Context() context.Context { return s.ctx }
 
-func (s *endingStream) RecvMsg(m any) error { return readInto(s.ServerStream.RecvMsg, m) }
+// RecvMsg implements grpc.ServerStream.
+func (s *endingStream) RecvMsg(m any) error {
+	err := readInto(s.ServerStream.RecvMsg, m)
+	arrived(s.ctx)
+	return err
+}

@@ -13,6 +13,7 @@ package rpc
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -29,6 +30,7 @@ import (
 
 	"slotd/gateway"
 	"slotd/gateway/ask"
+	"slotd/gateway/auth"
 	slotdv1 "slotd/messages/slotd/v1"
 	soltiv1 "slotd/messages/solti/v1"
 )
@@ -39,27 +41,34 @@ const (
 	readLimit          = MaxMessage + 2<<20 // a request up to this long is refused in slotd's words, a longer one in the library's
 	maxHeaderBytes     = 64 << 10           // of all headers together
 	maxStreams         = 1000               // at once, per connection
-	handshakeLimit     = 10 * time.Second
-	silenceBeforePing  = 2 * time.Minute // a silent client is asked whether it is still there
+	handshakeLimit     = 10 * time.Second   // unless Deps says otherwise
+	arrivalLimit       = time.Minute        // unless Deps says otherwise
+	silenceBeforePing  = 2 * time.Minute    // a silent client is asked whether it is still there
 	pingLimit          = 20 * time.Second
 	shortestClientPing = 10 * time.Second // a client that pings more often is cut off
 	readyPeriod        = time.Second
 )
 
-// Deps is what the server asks. All of it but Events is required.
+// Deps is what the server asks. All of it is required but Events, Gate, TLS and the limits.
 type Deps struct {
 	Registry *ask.Registry
 	Reader   gateway.Reader
 	Logs     gateway.Logs
 	Events   gateway.Events // nil = StreamEvents is UNIMPLEMENTED
 	Version  *slotdv1.VersionResponse
+	Gate     *auth.Gate  // nil = everybody may do everything
+	TLS      *tls.Config // nil = clear text
 	Logger   hclog.Logger
+
+	Handshake time.Duration // a connection must have become one of gRPC within; default 10s
+	Arrival   time.Duration // the first message of a call must arrive within; default 1m
 }
 
 // Server answers gRPC on any number of listeners.
 type Server struct {
 	deps   Deps
 	grpc   *grpc.Server
+	roles  map[string]auth.Role // of each method that is served; known from the first Serve on
 	health *health.Server
 
 	draining   atomic.Bool        // submissions are refused
@@ -77,6 +86,12 @@ func New(deps Deps) (*Server, error) {
 	if deps.Registry == nil || deps.Reader == nil || deps.Logs == nil || deps.Version == nil || deps.Logger == nil {
 		return nil, errors.New("grpc: registry, reader, logs, version and logger are all required")
 	}
+	if deps.Handshake == 0 {
+		deps.Handshake = handshakeLimit
+	}
+	if deps.Arrival == 0 {
+		deps.Arrival = arrivalLimit
+	}
 	s := &Server{deps: deps, health: health.NewServer()}
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
@@ -85,9 +100,11 @@ func New(deps Deps) (*Server, error) {
 		grpc.MaxSendMsgSize(MaxMessage),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
 		grpc.MaxConcurrentStreams(maxStreams),
-		grpc.ConnectionTimeout(handshakeLimit),
+		grpc.ConnectionTimeout(deps.Handshake),
+		grpc.Creds(handshakes(deps.TLS)),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: silenceBeforePing, Timeout: pingLimit}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: shortestClientPing, PermitWithoutStream: true}),
+		grpc.InTapHandle(s.authorize),
 		grpc.UnaryInterceptor(s.unary),
 		grpc.StreamInterceptor(s.stream),
 		grpc.WaitForHandlers(true),
@@ -103,6 +120,7 @@ func New(deps Deps) (*Server, error) {
 // goroutine each. It closes l.
 func (s *Server) Serve(l net.Listener) error {
 	s.once.Do(func() {
+		s.roles = rolesOf(s.grpc)
 		s.refresh()
 		s.follow.Go(s.followReadiness)
 	})

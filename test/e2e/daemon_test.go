@@ -24,6 +24,7 @@ type launch struct {
 	args  []string // further flags of serve
 	env   []string // further variables of its environment
 	noisy bool     // errors in its log are what the test is about
+	mask  bool     // its umask is 0
 }
 
 // daemon is one running slotd serve.
@@ -77,7 +78,11 @@ func (l launch) start(t testing.TB) (d *daemon, ready bool) {
 		d.data = filepath.Join(t.TempDir(), "data")
 	}
 	args := append([]string{"serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--data", d.data, "--node", d.node}, l.args...)
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), slotd, args...)
+	program := slotd
+	if l.mask {
+		program, args = "sh", append([]string{"-c", `umask 0; exec "$0" "$@"`, slotd}, args...)
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...)
 	cmd.Env = append(os.Environ(), append([]string{goRace()}, l.env...)...)
 	cmd.Stderr = d.log
 	stdout, err := cmd.StdoutPipe()

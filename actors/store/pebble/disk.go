@@ -2,6 +2,8 @@ package pebble
 
 import (
 	"errors"
+	"io"
+	"io/fs"
 	"os"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -29,6 +31,21 @@ func (d disk) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ..
 
 // MkdirAll implements vfs.FS.
 func (d disk) MkdirAll(dir string, _ os.FileMode) error { return d.FS.MkdirAll(dir, dirMode) }
+
+// Lock implements vfs.FS. The file is made here, because the library would let others read it; one that is there is left
+// alone, because to close it would give up a lock that this process holds.
+func (d disk) Lock(name string) (io.Closer, error) {
+	if _, err := d.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		f, err := d.Create(name, vfs.WriteCategoryUnspecified)
+		if err != nil {
+			return nil, err
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return d.FS.Lock(name)
+}
 
 // settle makes a directory that will still be there after a crash.
 func (d disk) settle(dir string) error {
