@@ -87,6 +87,7 @@ func TestTheOneThatWaitsLongestMakesRoom(t *testing.T) {
 		quota.Of(first).Begin() // the oldest is busy
 		quota.Of(second).Begin()
 		quota.Of(second).End() // the second has waited shorter than the third
+		time.Sleep(time.Second)
 		if g.comes(conns[3]) == nil || conns[2].closed != 1 || conns[0].closed+conns[1].closed+conns[3].closed > 0 {
 			t.Errorf("closed are %d, %d, %d, %d; want the third alone", conns[0].closed, conns[1].closed, conns[2].closed, conns[3].closed)
 		}
