@@ -29,6 +29,7 @@ type Metric struct {
 // Bound is what a figure promises of its median. Zero fields promise nothing.
 type Bound struct {
 	OfFloor float64 // at least this share of the floor's median
+	AtMost  float64 // at most this multiple of the floor's median
 	Min     float64 // at least this, in the metric's unit
 	Below   float64 // less than this, in the metric's unit
 }
@@ -68,8 +69,10 @@ type Config struct {
 	Leftovers int   // tasks after which nothing may be left, default 10 000
 	Retained  []int // tasks that a daemon finds when it starts, default 1 000, 100 000
 	Clients   []int // clients that submit at the same time, default 1, 16, 64
+	Piles     []int // three heights of ended tasks that are read, default 10 000, 100 000, 1 000 000
 
 	Submitting time.Duration // how long they do so per round, default 3 s
+	Reading    time.Duration // how long clients ask for one thing per round, default 2 s
 }
 
 func (c Config) withDefaults() Config {
@@ -98,6 +101,12 @@ func (c Config) withDefaults() Config {
 	}
 	if len(c.Clients) == 0 {
 		c.Clients = []int{1, 16, 64}
+	}
+	if len(c.Piles) == 0 {
+		c.Piles = []int{10_000, 100_000, 1_000_000}
+	}
+	if c.Reading == 0 {
+		c.Reading = 2 * time.Second
 	}
 	if c.Submitting == 0 {
 		c.Submitting = 3 * time.Second
@@ -129,9 +138,12 @@ func Sections(c Config) []Section {
 		noop(c),
 		admission(c),
 		submits(c),
+		batches(c),
 		durable(c),
 		syncs(c),
 		recovery(c),
+		reads(c),
+		streams(c),
 		lines(c),
 		followers(c),
 		weights(c),

@@ -68,6 +68,7 @@ func tiny(t *testing.T) Config {
 		Self: []string{self}, Slotd: slotd, Dir: t.TempDir(), Progress: io.Discard,
 		Rounds: 2, Starts: 16, Latencies: 3, Messages: 640, Tasks: 100, Lines: 1000, Followers: []int{3}, Objects: 200, Leftovers: 20,
 		Retained: []int{50}, Clients: []int{2}, Submitting: 20 * time.Millisecond,
+		Piles: []int{150, 200, 300}, Reading: 5 * time.Millisecond,
 	}
 }
 

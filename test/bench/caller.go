@@ -95,6 +95,22 @@ func (c *caller) call(method, path string, body []byte, status int, answer any) 
 	return json.Unmarshal(text, answer)
 }
 
+// fetch sends a GET and reads its answer to the end.
+func (c *caller) fetch(path string) error {
+	if err := c.send(http.MethodGet, path, nil); err != nil {
+		return err
+	}
+	response, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, response.Body)
+	if err = errors.Join(err, response.Body.Close()); err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: %s", path, response.Status)
+	}
+	return err
+}
+
 // encode is the body of a submission.
 func encode(spec *soltiv1.CreateSpec) ([]byte, error) {
 	return protojson.Marshal(&soltiv1.SubmitTaskRequest{Spec: spec})

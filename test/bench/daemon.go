@@ -29,13 +29,14 @@ func Build(ctx context.Context, dir string) (string, error) {
 // daemon is the real binary, serving on a free port with a data directory of its own.
 type daemon struct {
 	addr string // host:port
+	grpc string // the same for gRPC; empty where it does not listen
 	node string // its name, which its tasks have in their environment
 	dir  string // holds the data directory and the log
 	cmd  *exec.Cmd
 	log  *os.File
 }
 
-var readyLine = regexp.MustCompile(`^slotd ready http=(\S+) `)
+var readyLine = regexp.MustCompile(`^slotd ready http=(\S+) (?:grpc=(\S+) )?`)
 
 // serve starts a daemon, with further flags, and returns once it is ready.
 func (c Config) serve(ctx context.Context, flags ...string) (*daemon, error) {
@@ -77,7 +78,7 @@ func (d *daemon) start(ctx context.Context, program string, flags ...string) (er
 	}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if match := readyLine.FindStringSubmatch(line); match != nil {
-		d.addr = match[1]
+		d.addr, d.grpc = match[1], match[2]
 		return nil
 	}
 	said, readErr := os.ReadFile(d.log.Name())

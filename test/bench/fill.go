@@ -27,10 +27,41 @@ const (
 // active is how many of n retained tasks have not ended.
 func active(n int) int { return min(1000, n/10) }
 
+const (
+	// pileFails: one in so many tasks of a pile has failed.
+	pileFails = 3
+)
+
+// pileSlot is the name of one of a pile's slots.
+func pileSlot(n int) string { return fmt.Sprintf("pile-%02d", n) }
+
+// FillPile makes a store of n tasks that have ended, in a few slots, and otherwise does what FillStore does.
+func FillPile(ctx context.Context, n int, stdin io.Reader, stdout io.Writer) error {
+	ended, err := writes(ctx, ".", ends)
+	if err != nil {
+		return err
+	}
+	inPile := func(i int) *soltiv1.CreateSpec {
+		spec := build(i)
+		spec.Slot = pileSlot(i % pileSlots)
+		return spec
+	}
+	return fillStore(ctx, n, stdin, stdout, inPile, func(i int, id string, spec *soltiv1.CreateSpec, at time.Time) []*store.Batch {
+		var like []*store.Batch
+		for _, b := range ended {
+			like = append(like, another(b, id, spec, at))
+		}
+		if last := like[len(like)-1].Tasks; i%pileFails == 0 {
+			last[len(last)-1].Status = soltiv1.TaskStatus_TASK_STATUS_FAILED
+		}
+		return like
+	})
+}
+
 // FillStore makes a store of n tasks in the present folder, as a node would have left it: batch by batch what the life
 // of each writes, a millisecond apart, the active ones last and with an attempt that runs. Once all is durable it says
 // so in a line, and waits for the end of stdin with the store open, so that it can be killed as it is.
-func FillStore(ctx context.Context, n int, stdin io.Reader, stdout io.Writer) (err error) {
+func FillStore(ctx context.Context, n int, stdin io.Reader, stdout io.Writer) error {
 	ended, err := writes(ctx, ".", ends)
 	if err != nil {
 		return err
@@ -39,6 +70,23 @@ func FillStore(ctx context.Context, n int, stdin io.Reader, stdout io.Writer) (e
 	if err != nil {
 		return err
 	}
+	return fillStore(ctx, n, stdin, stdout, build, func(i int, id string, spec *soltiv1.CreateSpec, at time.Time) []*store.Batch {
+		life := ended
+		if i >= n-active(n) {
+			life = begun
+		}
+		like := make([]*store.Batch, len(life))
+		for i, b := range life {
+			like[i] = another(b, id, spec, at)
+		}
+		return like
+	})
+}
+
+// fillStore writes what life says of each task.
+func fillStore(ctx context.Context, n int, stdin io.Reader, stdout io.Writer, spec func(i int) *soltiv1.CreateSpec,
+	life func(i int, id string, spec *soltiv1.CreateSpec, at time.Time) []*store.Batch,
+) (err error) {
 	kept, err := onDisk(storeDir)
 	if err != nil {
 		return err
@@ -57,19 +105,15 @@ func FillStore(ctx context.Context, n int, stdin io.Reader, stdout io.Writer) (e
 		<-free
 	}
 	for i := range n {
-		life := ended
-		if i >= n-active(n) {
-			life = begun
-		}
-		at, spec := first.Add(time.Duration(i)*time.Millisecond), build(i)
+		at, spec := first.Add(time.Duration(i)*time.Millisecond), spec(i)
 		id := minter.Mint(at, spec.GetSlot())
-		for _, b := range life {
+		for _, b := range life(i, id, spec, at) {
 			select {
 			case free <- struct{}{}:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			kept.Commit(another(b, id, spec, at), done)
+			kept.Commit(b, done)
 		}
 	}
 	for range ahead {

@@ -23,6 +23,7 @@ func (c Config) Hurry() Config {
 	c.Rounds, c.Starts, c.Latencies, c.Messages, c.Tasks = 1, 1000, 50, 200_000, 20_000
 	c.Lines, c.Objects, c.Leftovers = 100_000, 20_000, 1000
 	c.Retained, c.Submitting = []int{1000, 20_000}, 500*time.Millisecond
+	c.Piles, c.Reading = []int{1000, 5000, 20_000}, 300*time.Millisecond
 	return c
 }
 

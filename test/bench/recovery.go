@@ -84,7 +84,7 @@ func (r *retained) make(ctx context.Context, c Config) (undo func() error, err e
 		return nil, errors.Join(err, undo())
 	}
 	for _, n := range c.Retained {
-		if err := fill(ctx, c, r.dir(n), n); err != nil {
+		if err := fill(ctx, c, childFill, r.dir(n), n); err != nil {
 			return nil, errors.Join(fmt.Errorf("fill a store with %d tasks: %w", n, err), undo())
 		}
 	}
@@ -114,11 +114,11 @@ func newest(life []*store.Batch) (bytes int, err error) {
 }
 
 // fill has another process make a store, and kills it.
-func fill(ctx context.Context, c Config, dir string, n int) error {
+func fill(ctx context.Context, c Config, work, dir string, n int) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	cmd := c.child(ctx, childFill, n)
+	cmd := c.child(ctx, work, n)
 	cmd.Dir = dir
 	if _, err := cmd.StdinPipe(); err != nil { // ends with the process, not before
 		return err

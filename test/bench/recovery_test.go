@@ -14,7 +14,7 @@ import (
 func TestAFilledStoreIsWhatANodeLeaves(t *testing.T) {
 	const n = 40
 	c := tiny(t)
-	if err := fill(t.Context(), c, filepath.Join(c.Dir, "filled"), n); err != nil {
+	if err := fill(t.Context(), c, childFill, filepath.Join(c.Dir, "filled"), n); err != nil {
 		t.Fatal(err)
 	}
 	kept, err := onDisk(filepath.Join(c.Dir, "filled", storeDir))
@@ -60,7 +60,7 @@ func TestABareReaderMissesNothing(t *testing.T) {
 	const n = 40
 	c := tiny(t)
 	dir := filepath.Join(c.Dir, "filled")
-	if err := fill(t.Context(), c, dir, n); err != nil {
+	if err := fill(t.Context(), c, childFill, dir, n); err != nil {
 		t.Fatal(err)
 	}
 	t.Chdir(dir)
@@ -76,7 +76,7 @@ func TestADaemonThatForgetsATaskFailsTheMeasurement(t *testing.T) {
 	const n = 40
 	c := tiny(t)
 	dir := filepath.Join(c.Dir, "filled")
-	if err := fill(t.Context(), c, dir, n); err != nil {
+	if err := fill(t.Context(), c, childFill, dir, n); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := slotdRecovery(t.Context(), c, dir, n); err != nil {

@@ -48,6 +48,11 @@ func (p Part) holds(r Row) bool {
 			return false
 		}
 	}
+	if b.AtMost > 0 {
+		if floor, ok := p.floor(r); !ok || !(median <= b.AtMost*floor) {
+			return false
+		}
+	}
 	if b.Min > 0 && !(median >= b.Min) {
 		return false
 	}
@@ -86,6 +91,9 @@ func promise(b Bound) string {
 	var parts []string
 	if b.OfFloor > 0 {
 		parts = append(parts, fmt.Sprintf("≥ %.2f of its floor", b.OfFloor))
+	}
+	if b.AtMost > 0 {
+		parts = append(parts, fmt.Sprintf("≤ %.2f of its floor", b.AtMost))
 	}
 	if b.Min > 0 {
 		parts = append(parts, "≥ "+number(b.Min))
