@@ -31,7 +31,7 @@ func TestATaskIsFollowedFromItsAdmissionToItsDeletion(t *testing.T) {
 		w.change("tsk_1", change)
 	}
 	w.apply(&store.Batch{Deletes: []string{"tsk_1"}})
-	node := proto.String("n1")
+	node := new("n1")
 	got := read(t, c)
 	if len(got) != 6 || got[5].GetTask().GetTime() < 1_700_000_000_000 {
 		t.Fatalf("got %v, want six events, and the last to tell when it was", got)
@@ -42,16 +42,16 @@ func TestATaskIsFollowedFromItsAdmissionToItsDeletion(t *testing.T) {
 		&slotdv1.TaskEvent{Slot: "s", TaskId: "tsk_1", Phase: running, Attempt: 1, Time: 2, ResourceVersion: 2, Node: node},
 		&slotdv1.TaskEvent{
 			Slot: "s", TaskId: "tsk_1", Phase: failed, Attempt: 1, Time: 3, ResourceVersion: 3, Node: node,
-			Reason: proto.String("NonZeroExit"), ExitCode: proto.Int32(3), NextAttemptAt: proto.Int64(700),
+			Reason: new("NonZeroExit"), ExitCode: proto.Int32(3), NextAttemptAt: proto.Int64(700),
 		},
 		&slotdv1.TaskEvent{Slot: "s", TaskId: "tsk_1", Phase: running, Attempt: 2, Time: 4, ResourceVersion: 4, Node: node},
 		&slotdv1.TaskEvent{
 			Slot: "s", TaskId: "tsk_1", Phase: succeeded, Attempt: 2, Time: 5, ResourceVersion: 5, Node: node,
-			Reason: proto.String("Completed"), ExitCode: proto.Int32(0), Terminal: true,
+			Reason: new("Completed"), ExitCode: proto.Int32(0), Terminal: true,
 		},
 		&slotdv1.TaskEvent{
 			Slot: "s", TaskId: "tsk_1", Phase: succeeded, Attempt: 2, ResourceVersion: 5, Node: node,
-			Reason: proto.String("Completed"), ExitCode: proto.Int32(0), Terminal: true, Deleted: true,
+			Reason: new("Completed"), ExitCode: proto.Int32(0), Terminal: true, Deleted: true,
 		},
 	})
 }
@@ -70,29 +70,29 @@ func TestASlotIsToldWhenItsHolderPhaseOrReplacementChanges(t *testing.T) {
 		equal(t, what, got, want)
 	}
 	w.admit("tsk_1", "s", holder, nil)
-	slots("occupied", &slotdv1.SlotEvent{Slot: "s", TaskId: proto.String("tsk_1"), Phase: "occupied", Time: 1})
+	slots("occupied", &slotdv1.SlotEvent{Slot: "s", TaskId: new("tsk_1"), Phase: "occupied", Time: 1})
 	w.change("tsk_1", begins)
 	slots("an attempt")
 	w.admit("tsk_2", "s", queued, nil)
 	slots("a longer queue")
 	w.admit("tsk_3", "s", replacement, nil)
 	slots("replacement", &slotdv1.SlotEvent{
-		Slot: "s", TaskId: proto.String("tsk_1"), Phase: "retiring", Reason: proto.String("Replaced"), Attempt: 1, Time: 1,
-		Replacement: proto.String("tsk_3"), Queued: 1,
+		Slot: "s", TaskId: new("tsk_1"), Phase: "retiring", Reason: new("Replaced"), Attempt: 1, Time: 1,
+		Replacement: new("tsk_3"), Queued: 1,
 	})
 	w.apply(&store.Batch{Tasks: []*slotdv1.TaskRecord{w.next("tsk_1", ends), w.next("tsk_3", promoted)}})
 	slots("in one commit the holder changes once", &slotdv1.SlotEvent{
-		Slot: "s", TaskId: proto.String("tsk_3"), Phase: "occupied", Time: 3, Queued: 1,
+		Slot: "s", TaskId: new("tsk_3"), Phase: "occupied", Time: 3, Queued: 1,
 	})
 	w.change("tsk_3", begins)
 	w.change("tsk_3", stops)
 	slots("stopping", &slotdv1.SlotEvent{
-		Slot: "s", TaskId: proto.String("tsk_3"), Phase: "retiring", Reason: proto.String("Canceled"), Attempt: 1, Time: 4, Queued: 1,
+		Slot: "s", TaskId: new("tsk_3"), Phase: "retiring", Reason: new("Canceled"), Attempt: 1, Time: 4, Queued: 1,
 	})
 	w.change("tsk_3", stops)
 	slots("still stopping")
 	w.apply(&store.Batch{Tasks: []*slotdv1.TaskRecord{w.next("tsk_3", ends), w.next("tsk_2", promoted)}})
-	slots("the queue moves up", &slotdv1.SlotEvent{Slot: "s", TaskId: proto.String("tsk_2"), Phase: "occupied", Time: 6})
+	slots("the queue moves up", &slotdv1.SlotEvent{Slot: "s", TaskId: new("tsk_2"), Phase: "occupied", Time: 6})
 	w.apply(&store.Batch{Tasks: []*slotdv1.TaskRecord{w.next("tsk_2", ends)}, Deletes: []string{"tsk_2"}})
 	slots("idle", &slotdv1.SlotEvent{Slot: "s", Phase: "idle", Time: 3})
 	w.apply(&store.Batch{Deletes: []string{"tsk_1", "tsk_3", "tsk_unknown"}})

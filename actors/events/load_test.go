@@ -128,7 +128,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			if used > stats.Bytes+8<<20 {
 				t.Errorf("%d bytes are in use, and only %d are counted", used, stats.Bytes)
 			}
-			if last := uint64(stats.Published) - uint64(read); last > 256 {
+			if last := stats.Published - uint64(read); last > 256 {
 				t.Errorf("%d events have not been read", last)
 			}
 			runtime.KeepAlive(w)

@@ -113,9 +113,9 @@ func (w *walk) publish() {
 		}
 		switch _, rec, _ := w.catalog.SlotOf(after.GetHolder()); {
 		case rec.GetPhase() == slotdv1.Phase_PHASE_STOPPING:
-			body.Reason = proto.String("Canceled")
+			body.Reason = new("Canceled")
 		case after.Replacement != nil:
-			body.Reason = proto.String("Replaced")
+			body.Reason = new("Replaced")
 		}
 		w.list = append(w.list, known{body: body, slot: slot})
 	}
@@ -171,7 +171,7 @@ func ended(rec *slotdv1.TaskRecord) *soltiv1.TaskData {
 		Metadata: &soltiv1.ObjectMeta{Id: rec.GetId(), UpdatedAt: rec.GetUpdatedAt(), ResourceVersion: rec.GetResourceVersion()},
 		Spec:     &soltiv1.CreateSpec{Slot: rec.GetSlot()},
 		Status: &soltiv1.TaskStatusInfo{
-			Phase: succeeded, Terminal: true, Attempt: rec.GetAttempt(), Reason: proto.String("Completed"),
+			Phase: succeeded, Terminal: true, Attempt: rec.GetAttempt(), Reason: new("Completed"),
 			ExitCode: proto.Int32(0), Node: node(rec),
 		},
 	}
@@ -181,7 +181,7 @@ func node(rec *slotdv1.TaskRecord) *string {
 	if rec.GetNode() == "" {
 		return nil
 	}
-	return proto.String(rec.GetNode())
+	return new(rec.GetNode())
 }
 
 // taskBody is what an event says of a task, going by what GET says.
