@@ -6,14 +6,39 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"slotd/messages"
 	soltiv1 "slotd/messages/solti/v1"
 )
 
 // appendTask writes what [Append] writes for a task, without reflection: reads are the bulk of what a server answers, and
 // reflection costs several times the rest of a request. Kinds other than a subprocess go the general way. A test fills
 // every field there is and compares both ways, so that a new field cannot be forgotten here.
-func appendTask(dst []byte, m *soltiv1.TaskData) []byte {
-	o := object{dst: append(dst, '{')}
+func appendTask(dst []byte, m *soltiv1.TaskData) []byte { return appendShown(dst, m, asItIs) }
+
+// AppendShown appends what [Append] does of [messages.RedactTask]: the task as it may be shown. It copies nothing: a page
+// of tasks is a hundred environments.
+func AppendShown(dst []byte, m *soltiv1.TaskData, showValues bool) []byte {
+	hide := allValues
+	if showValues {
+		hide = secretValues
+	}
+	if m.GetSpec().GetKind().GetSubprocess() == nil {
+		return appendShown(dst, messages.RedactTask(m, showValues), asItIs)
+	}
+	return appendShown(dst, m, hide)
+}
+
+// hiding says which values of an environment are replaced.
+type hiding uint8
+
+const (
+	asItIs hiding = iota
+	secretValues
+	allValues
+)
+
+func appendShown(dst []byte, m *soltiv1.TaskData, hide hiding) []byte {
+	o := object{dst: append(dst, '{'), hide: hide}
 	if meta := m.GetMetadata(); meta != nil {
 		o.open("metadata")
 		o.text("id", meta.GetId())
@@ -39,6 +64,7 @@ func appendTask(dst []byte, m *soltiv1.TaskData) []byte {
 type object struct {
 	dst  []byte
 	more bool // something stands before the next field
+	hide hiding
 }
 
 func (o *object) spec(m *soltiv1.CreateSpec) {
@@ -105,7 +131,7 @@ func (o *object) subprocess(m *soltiv1.SubprocessTask) {
 		}
 		o.dst, o.more = append(o.dst, '{'), false
 		o.text("key", variable.GetKey())
-		o.text("value", variable.GetValue())
+		o.value(variable)
 		o.bool("secret", variable.GetSecret())
 		o.close()
 	}
@@ -116,6 +142,14 @@ func (o *object) subprocess(m *soltiv1.SubprocessTask) {
 	if m != nil && m.FailOnNonZero != nil {
 		o.bool("failOnNonZero", m.GetFailOnNonZero())
 	}
+}
+
+func (o *object) value(variable *soltiv1.KeyValue) {
+	if o.hide == allValues || o.hide == secretValues && variable.GetSecret() {
+		o.text("value", messages.Redacted)
+		return
+	}
+	o.text("value", variable.GetValue())
 }
 
 func (o *object) status(m *soltiv1.TaskStatusInfo) {

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"slotd/messages"
 	soltiv1 "slotd/messages/solti/v1"
 )
 
@@ -81,6 +82,12 @@ func TestATaskIsWrittenAsReflectionWouldWriteIt(t *testing.T) {
 			want := string(appendMessage([]byte("x"), m.ProtoReflect()))
 			if diff := cmp.Diff(string(Append([]byte("x"), m)), want); diff != "" {
 				t.Errorf("task %d, %T (-direct +reflection):\n%s", i, m, diff)
+			}
+		}
+		for _, showValues := range []bool{true, false} {
+			want := string(Append([]byte("x"), messages.RedactTask(task, showValues)))
+			if diff := cmp.Diff(string(AppendShown([]byte("x"), task, showValues)), want); diff != "" {
+				t.Errorf("task %d, values shown %v (-at once +redacted before):\n%s", i, showValues, diff)
 			}
 		}
 	}

@@ -167,7 +167,7 @@ func (s *Server) list(c *gin.Context) {
 		if i > 0 {
 			out = append(out, ',')
 		}
-		if out = codec.Append(out, messages.RedactTask(task, false)); len(out) >= keepBuffers {
+		if out = codec.AppendShown(out, task, false); len(out) >= keepBuffers {
 			if !streamed {
 				c.Writer.Header()["Content-Type"] = jsonContent
 				streamed = true
