@@ -125,7 +125,12 @@ func (c *Cursor) gap(skipped uint64) *slotdv1.Event {
 
 // Position is an id after which a reader has to go on that has had everything from this cursor: that of the last event
 // it has looked at, wanted or not.
-func (c *Cursor) Position() string { return eventID{c.hub.epoch, c.next - 1}.String() }
+func (c *Cursor) Position() string {
+	if c.foreign { // it has yet to hear of the gap
+		return c.query.After
+	}
+	return eventID{c.hub.epoch, c.next - 1}.String()
+}
 
 // Close gives the place up. It may be repeated.
 func (c *Cursor) Close() {

@@ -62,8 +62,10 @@ func (r *registry) bracket(names []string) map[string]*store.Part {
 }
 
 // abandonBrackets takes back what slots of a former life of the registry have decided and nobody has committed.
+//
+// The newest goes first: one that waits for an earlier one would otherwise be let go by its end.
 func (r *registry) abandonBrackets() {
-	for _, bracket := range r.brackets {
+	for _, bracket := range slices.Backward(r.brackets) {
 		bracket.Abandon()
 	}
 	r.brackets = nil

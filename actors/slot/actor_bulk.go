@@ -17,7 +17,6 @@ type Bulk struct {
 // submitAll decides about each as if it had come alone. What must be written for them is written together.
 func (a *slotActor) submitAll(c actor.Context, msg *Bulk) {
 	if msg.Part != nil {
-		defer msg.Part.Close()
 		if a.part != nil {
 			msg.Part.Follow(a.part)
 		}
@@ -25,5 +24,8 @@ func (a *slotActor) submitAll(c actor.Context, msg *Bulk) {
 	}
 	for i, submit := range msg.Submits {
 		a.submit(c, submit, msg.Senders[i])
+	}
+	if msg.Part != nil { // not after a failure: then the registry drops the part
+		msg.Part.Close()
 	}
 }

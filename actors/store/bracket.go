@@ -130,7 +130,7 @@ func (b *Bracket) Over() bool {
 	return b.over
 }
 
-// Abandon drops all parts.
+// Abandon drops all parts. Of several brackets the later ones must be abandoned first.
 func (b *Bracket) Abandon() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

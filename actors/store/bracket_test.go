@@ -96,6 +96,23 @@ func TestAnAbandonedBracketCommitsNothing(t *testing.T) {
 	}
 }
 
+// What follows on something that is taken back is taken back too.
+func TestBracketsAreAbandonedTheNewestFirst(t *testing.T) {
+	j := &journal{}
+	first, parts := store.NewBracket(2, time.Hour, j.commit)
+	parts[0].Commit(naming("a"), func(error) {})
+	parts[0].Close()
+	second, later := store.NewBracket(1, time.Hour, j.commit)
+	later[0].Follow(parts[0])
+	later[0].Commit(naming("b"), func(error) {})
+	later[0].Close()
+	second.Abandon()
+	first.Abandon()
+	if got := j.String(); got != "[]" {
+		t.Errorf("committed %s, want nothing", got)
+	}
+}
+
 func TestALatePartDoesNotHoldOthersForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &journal{}

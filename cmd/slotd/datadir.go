@@ -7,8 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // dataDir is a data directory that belongs to this process alone until it is closed.
@@ -45,7 +47,7 @@ func openDataDir(path string) (*dataDir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory is not writable: %w; --data tells another one", err)
 	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := takeLock(lock); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = &inUseError{path: path, pid: pidIn(lock)}
 		} else {
@@ -59,6 +61,25 @@ func openDataDir(path string) (*dataDir, error) {
 	}
 	return d, nil
 }
+
+// lockPatience is how long a directory may stay locked whose daemon is dead: a child of it that was about to become
+// another program may hold the lock for a moment longer.
+const (
+	lockPatience = 2 * time.Second
+	lockPause    = 20 * time.Millisecond
+)
+
+func takeLock(lock *os.File) error {
+	for late := time.Now().Add(lockPatience); ; time.Sleep(lockPause) {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(late) || alive(pidOf(lock)) {
+			return err
+		}
+	}
+}
+
+// alive says whether there is a process, or nobody knows.
+func alive(pid int) bool { return pid <= 0 || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
 // makeDir makes a directory with all above it, and sees to it that a power cut does not take it away again.
 func makeDir(path string) error {
@@ -89,12 +110,24 @@ func (d *dataDir) sign() error {
 	return err
 }
 
-func pidIn(lock io.Reader) string {
-	text, err := io.ReadAll(io.LimitReader(lock, 32))
-	if pid := strings.TrimSpace(string(text)); err == nil && pid != "" {
-		return " (pid " + pid + ")"
+func pidIn(lock io.ReaderAt) string {
+	if pid := pidOf(lock); pid > 0 {
+		return fmt.Sprintf(" (pid %d)", pid)
 	}
 	return ""
+}
+
+// pidOf is who has locked the directory; 0 when that is not known.
+func pidOf(lock io.ReaderAt) int {
+	text, err := io.ReadAll(io.NewSectionReader(lock, 0, 32))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0
+	}
+	return pid
 }
 
 // close gives the directory up.

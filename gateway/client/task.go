@@ -238,6 +238,9 @@ func (c *Client) Resolve(ctx context.Context, prefix string) (string, error) {
 	if _, err := messages.ParseID(prefix); err == nil {
 		return prefix, nil
 	}
+	if strings.TrimSpace(prefix) == "" { // every id begins with nothing
+		return "", &Error{Status: http.StatusBadRequest, Label: messages.LabelInvalidRequest, Message: "task_id cannot be empty; name the task"}
+	}
 	unknown := &Error{
 		Status:  http.StatusNotFound,
 		Label:   messages.LabelTaskNotFound,
