@@ -22,7 +22,7 @@ RACE := $(if $(and $(filter 1,$(shell $(GO) env CGO_ENABLED)),$(shell command -v
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build test soak lint bench demo generate
+.PHONY: help build test soak fuzz lint bench demo generate
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\): .*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -41,6 +41,11 @@ SOAK := 30m
 
 soak: ## kill and restart nodes under load for SOAK=30m, with fresh seeds
 	SLOTD_FAULTS_SOAK=$(SOAK) $(GO) test $(RACE) -count=1 -timeout=0 -run TestNothingIsLostOrDoubled -v ./test/faults
+
+FUZZTIME := 5s
+
+fuzz: ## run every fuzz target for FUZZTIME=5s; what one finds stays in its package's testdata/fuzz
+	@GO=$(GO) test/fuzz/run.sh $(FUZZTIME)
 
 lint: ## golangci-lint with every rule of .golangci.yml
 	$(call tool,golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$(GOLANGCI_LINT))

@@ -206,7 +206,7 @@ func (f *specFlags) applyEnv(a *app) func(*soltiv1.CreateSpec) error {
 		for _, text := range f.env {
 			key, value, ok := strings.Cut(text, "=")
 			if key == "" {
-				return usagef("--env %q: must be K=V, or K to take the caller's value", text)
+				return usagef("--env: must be K=V, or K to take the caller's value")
 			}
 			if !ok {
 				if value, ok = a.getenv(key); !ok {

@@ -13,9 +13,9 @@ import (
 	"strconv"
 	"strings"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"sigs.k8s.io/yaml"
 
+	"slotd/gateway/codec"
 	"slotd/messages"
 	soltiv1 "slotd/messages/solti/v1"
 )
@@ -246,11 +246,11 @@ func readSpec(stdin io.Reader, file string) (*soltiv1.CreateSpec, error) {
 	}
 	data, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
-		return nil, usagef("--file %s: %w", name, err)
+		return nil, usagef("--file %s: %s", name, conversionMessage(err))
 	}
 	spec := &soltiv1.CreateSpec{}
-	if err := protojson.Unmarshal(data, spec); err != nil {
-		return nil, usagef("--file %s: %s", name, protoMessage(err))
+	if err := codec.Decode(data, spec); err != nil { // its errors name fields and never a value
+		return nil, usagef("--file %s: %w", name, err)
 	}
 	if !mentions(data, "timeoutMs", "timeout_ms") {
 		spec.TimeoutMs = millis(defaultTimeout)
@@ -271,10 +271,14 @@ func mentions(object []byte, names ...string) bool {
 	return false
 }
 
-var protoNoise = regexp.MustCompile(`^proto:\s*(syntax error\s*)?(\(line \d+:\d+\):\s*)?`)
-
-// protoMessage is the useful part of a protojson error: without its prefix, its position in JSON that the user may
-// never have seen, and the blanks that protobuf varies on purpose.
-func protoMessage(err error) string {
-	return protoNoise.ReplaceAllString(strings.ReplaceAll(err.Error(), "\u00a0", " "), "")
+// conversionMessage is what an error says, unless that would show a value, which may be a secret.
+func conversionMessage(err error) string {
+	switch text := err.Error(); {
+	case strings.Contains(text, "unknown anchor"):
+		return "a value begins with * and names no anchor; put it in quotes if it is a text"
+	case strings.Contains(text, "map key"):
+		return "a key is neither a text nor a number"
+	default:
+		return text
+	}
 }

@@ -56,7 +56,11 @@ func parsePositive(s string) (time.Duration, error) {
 
 // millis are whole milliseconds, a started one counted.
 func millis(d time.Duration) uint64 {
-	return uint64((d + time.Millisecond - 1) / time.Millisecond)
+	ms := uint64(d / time.Millisecond)
+	if d%time.Millisecond > 0 {
+		ms++
+	}
+	return ms
 }
 
 // A number with a unit of bytes: single letters count by 1024 as in docker run and systemd, kB and MB by 1000, KiB and
@@ -74,7 +78,7 @@ func parseBytes(s string) (uint64, error) {
 	text := strings.ToLower(strings.TrimSpace(s))
 	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyz ")
 	factor, known := byteUnits[strings.TrimSpace(text[len(digits):])]
-	if !known {
+	if !known || strings.Trim(digits, "0123456789.") != "" { // no 1e3 and no 0x10, whatever the unit
 		return 0, rule
 	}
 	if factor == 1 {

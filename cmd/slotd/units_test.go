@@ -14,7 +14,7 @@ func TestParseBytes(t *testing.T) {
 			t.Errorf("%q: got %d, %v, want %d", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "0", "-1", "k", "1.5", "1x", "1ki", "0.0001k", "1e3", "NaNk", "1eg", "99999999t", "9223372036854775808", "0x10"} {
+	for _, text := range []string{"", "0", "-1", "k", "1.5", "1x", "1ki", "0.0001k", "1e3", "1e3k", "0x1p4k", "+1k", "NaNk", "1eg", "99999999t", "9223372036854775808", "0x10"} {
 		if got, err := parseBytes(text); err == nil {
 			t.Errorf("%q: got %d, want an error", text, got)
 		}
@@ -32,6 +32,9 @@ func TestParseDurationAndCPUs(t *testing.T) {
 	}
 	if got := millis(1500 * time.Microsecond); got != 2 {
 		t.Errorf("got %d ms, want a started one counted", got)
+	}
+	if got := millis(1<<63 - 1); got != 9223372036855 {
+		t.Errorf("got %d ms of the longest duration", got)
 	}
 	for text, want := range map[string]uint64{"1.5": 1500, "2": 2000, "0.001": 1} {
 		if got, err := parseCPUs(text); err != nil || got != want {

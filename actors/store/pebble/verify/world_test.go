@@ -58,13 +58,13 @@ type world struct {
 	model   map[string]string // what is acknowledged
 }
 
-func newWorld(t *testing.T, seed uint64) *world {
+func newWorld(t testing.TB, seed uint64) *world {
 	t.Helper()
 	mem := vfs.NewCrashableMem()
 	return newWorldOn(t, mem, mem, seed)
 }
 
-func newWorldOn(t *testing.T, mem *vfs.MemFS, disk vfs.FS, seed uint64) *world {
+func newWorldOn(t testing.TB, mem *vfs.MemFS, disk vfs.FS, seed uint64) *world {
 	t.Helper()
 	w := &world{mem: mem, disk: disk, random: rand.New(rand.NewPCG(seed, 1)), model: map[string]string{}}
 	w.open(t)
@@ -76,7 +76,7 @@ func newWorldOn(t *testing.T, mem *vfs.MemFS, disk vfs.FS, seed uint64) *world {
 	return w
 }
 
-func (w *world) open(t *testing.T) {
+func (w *world) open(t testing.TB) {
 	t.Helper()
 	var err error
 	if w.db, err = pebble.Open(storeDir, options(w.disk)); err != nil {
@@ -88,7 +88,7 @@ func (w *world) open(t *testing.T) {
 }
 
 // write commits one group, durably, and notes it.
-func (w *world) write(t *testing.T, pairs map[string]string) {
+func (w *world) write(t testing.TB, pairs map[string]string) {
 	t.Helper()
 	b := w.group(t, pairs)
 	if err := b.Commit(pebble.Sync); err != nil {
@@ -98,7 +98,7 @@ func (w *world) write(t *testing.T, pairs map[string]string) {
 }
 
 // group makes the next group; the model holds it at once.
-func (w *world) group(t *testing.T, pairs map[string]string) *pebble.Batch {
+func (w *world) group(t testing.TB, pairs map[string]string) *pebble.Batch {
 	t.Helper()
 	w.commits++
 	b := w.db.NewBatch()
@@ -135,7 +135,7 @@ func (w *world) much() map[string]string {
 	return map[string]string{string(layout.TaskKey(fmt.Sprintf("tsk_%04d", w.random.IntN(400)))): string(value)}
 }
 
-func (w *world) close(t *testing.T) {
+func (w *world) close(t testing.TB) {
 	t.Helper()
 	if err := errors.Join(w.db.Close(), w.witness.Close()); err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func (w *world) close(t *testing.T) {
 }
 
 // killed is the directory as a process leaves it that is killed now.
-func (w *world) killed(t *testing.T) image {
+func (w *world) killed(t testing.TB) image {
 	t.Helper()
 	return take(t, w.crashed(100))
 }
@@ -157,7 +157,7 @@ func (w *world) crashed(percent int) vfs.FS {
 type image map[string][]byte
 
 // take reads every file of a store nobody writes to.
-func take(t *testing.T, disk vfs.FS) image {
+func take(t testing.TB, disk vfs.FS) image {
 	t.Helper()
 	names, err := disk.List(storeDir)
 	if err != nil {
@@ -200,7 +200,7 @@ func (files image) without(name string) image {
 }
 
 // put writes an image to a new disk in memory.
-func (files image) put(t *testing.T) vfs.FS {
+func (files image) put(t testing.TB) vfs.FS {
 	t.Helper()
 	disk := vfs.NewMem()
 	if err := disk.MkdirAll(storeDir, 0o700); err != nil {
