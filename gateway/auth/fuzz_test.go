@@ -33,7 +33,7 @@ func FuzzTokenFile(f *testing.F) {
 		held := 0
 		if err != nil {
 			about := strings.ReplaceAll(err.Error(), path, "")
-			for _, word := range strings.Fields(string(text)) {
+			for word := range strings.FieldsSeq(string(text)) {
 				if len(word) >= 12 && strings.Contains(about, word) {
 					t.Fatalf("%q: the error repeats %q: %v", text, word, err)
 				}
@@ -64,9 +64,18 @@ func FuzzTokenFile(f *testing.F) {
 // FuzzAuthorization: nobody is let in by anything but the token itself, and no refusal repeats what was sent.
 func FuzzAuthorization(f *testing.F) {
 	for _, c := range [][2]string{
-		{"Bearer opensesame", ""}, {"bearer  opensesame ", ""}, {"Bearer opensesame", "Bearer opensesame"}, {"Bearer\topensesame", ""},
-		{"Basic opensesame", ""}, {"Bearer", ""}, {"Bearer opensesame\x00", ""}, {"", ""}, {"Bearer opensesame, Bearer x", ""},
-		{"Bearer " + strings.Repeat("x", 1<<16), ""}, {"BEARER \u00a0opensesame", ""}, {"Bearer OPENSESAME", ""},
+		{"Bearer opensesame", ""},
+		{"bearer  opensesame ", ""},
+		{"Bearer opensesame", "Bearer opensesame"},
+		{"Bearer\topensesame", ""},
+		{"Basic opensesame", ""},
+		{"Bearer", ""},
+		{"Bearer opensesame\x00", ""},
+		{"", ""},
+		{"Bearer opensesame, Bearer x", ""},
+		{"Bearer " + strings.Repeat("x", 1<<16), ""},
+		{"BEARER \u00a0opensesame", ""},
+		{"Bearer OPENSESAME", ""},
 	} {
 		f.Add(c[0], c[1])
 	}

@@ -17,8 +17,22 @@ func FuzzTags(f *testing.F) {
 		header  string
 		version uint64
 	}{
-		{`"1"`, 1}, {`W/"1"`, 1}, {`*`, 1}, {`"0", W/"1" ,"2"`, 2}, {`"01"`, 1}, {`1`, 1}, {`"+1"`, 1}, {`"18446744073709551616"`, 0}, {`""`, 0},
-		{`"1`, 1}, {`"a,1"`, 1}, {`,,,`, 0}, {`W/*`, 7}, {`w/"1"`, 1}, {"\"1\"\x00", 1}, {`"`, 0},
+		{`"1"`, 1},
+		{`W/"1"`, 1},
+		{`*`, 1},
+		{`"0", W/"1" ,"2"`, 2},
+		{`"01"`, 1},
+		{`1`, 1},
+		{`"+1"`, 1},
+		{`"18446744073709551616"`, 0},
+		{`""`, 0},
+		{`"1`, 1},
+		{`"a,1"`, 1},
+		{`,,,`, 0},
+		{`W/*`, 7},
+		{`w/"1"`, 1},
+		{"\"1\"\x00", 1},
+		{`"`, 0},
 	} {
 		f.Add(c.header, c.version)
 	}
@@ -89,8 +103,15 @@ func FuzzIdempotencyKey(f *testing.F) {
 
 func FuzzEventQuery(f *testing.F) {
 	for _, c := range [][2]string{
-		{"", ""}, {"slot=a&task=tsk_1&label=a%3Db&label=!c", "1-2"}, {"slot=", ""}, {"task=", "x"}, {"slot=a&slot=b", ""}, {"slot=%00&x=1", ""},
-		{"label=a+in+(b", ""}, {"label=a&label=,", ""}, {"task=%ff", "\xff"},
+		{"", ""},
+		{"slot=a&task=tsk_1&label=a%3Db&label=!c", "1-2"},
+		{"slot=", ""},
+		{"task=", "x"},
+		{"slot=a&slot=b", ""},
+		{"slot=%00&x=1", ""},
+		{"label=a+in+(b", ""},
+		{"label=a&label=,", ""},
+		{"task=%ff", "\xff"},
 	} {
 		f.Add(c[0], c[1])
 	}

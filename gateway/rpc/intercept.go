@@ -61,7 +61,6 @@ func (s *Server) outcome(method string, panicked any, err error) error {
 	return known.Err()
 }
 
-// endingStream is a stream whose context is done when the server ends, too, and whose first message has to arrive in time.
 // fits refuses an answer that no client would take. What could be made smaller has been, see page.go.
 func fits(answer any) error {
 	if m, ok := answer.(proto.Message); ok && proto.Size(m) > MaxMessage {
@@ -73,7 +72,7 @@ func fits(answer any) error {
 var errAnswerTooLarge = rejection(messages.LabelPayloadTooLarge,
 	fmt.Sprintf("the call was carried out, but its answer exceeds %d bytes, the most that a gRPC message holds; HTTP has no such limit for answers", MaxMessage))
 
-// endingStream is a stream whose context is done when the server ends, too.
+// endingStream is a stream whose context is done when the server ends, too, and whose first message has to arrive in time.
 type endingStream struct {
 	grpc.ServerStream
 	ctx context.Context //nolint:containedctx // the interface asks for it

@@ -24,7 +24,6 @@ while read -r dir package; do
 	while read -r target; do
 		count=$((count + 1))
 		echo "--- $package $target"
-		# A target that is stopped while it still starts would not have run at all.
 		if ! (cd "$dir" && "$binary" -test.run='^$' -test.fuzz="^$target\$" -test.fuzztime="$time" -test.fuzzminimizetime=1s \
 			-test.fuzzcachedir="$binaries/corpus/$package" -test.timeout=0); then
 			failed+=("$package $target")

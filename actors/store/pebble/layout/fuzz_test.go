@@ -10,7 +10,10 @@ import (
 // FuzzParse: a key that can be taken apart is the one its parts make.
 func FuzzParse(f *testing.F) {
 	for _, key := range [][]byte{
-		nil, {'t'}, {0, 0}, layout.TaskKey("tsk_1"), layout.SpecKey("tsk_1"), layout.RunKey("tsk_1", 1<<32-1), layout.RunKey("", 0), layout.RunKey("a\x00b", 0),
+		nil,
+		{'t'},
+		{0, 0},
+		layout.TaskKey("tsk_1"), layout.SpecKey("tsk_1"), layout.RunKey("tsk_1", 1<<32-1), layout.RunKey("", 0), layout.RunKey("a\x00b", 0),
 		layout.IdempotencyKey("lane", "a\x00b"), layout.IdempotencyKey("", "a"), layout.IdempotencyKey("a", ""), []byte(layout.FormatKey), []byte(layout.CommitsKey), []byte("mother"),
 		[]byte("rabc\x00\x00\x00\x00"), []byte("x1"),
 	} {
