@@ -45,9 +45,6 @@ func (c Config) validate() error {
 	if c.Node.LogTotal < c.Node.LogBytes {
 		return usagef("--log-total %d: must not be less than --log-bytes, %d", c.Node.LogTotal, c.Node.LogBytes)
 	}
-	if c.Node.HTTP == "" && c.Node.GRPC == "" && c.Node.Unix == "" {
-		return usagef("--http, --grpc: nobody could reach this node; listen on one of them, or on a socket with --unix")
-	}
 	return c.validateSecurity()
 }
 
