@@ -72,6 +72,31 @@ func TestRemoveWhileItIsReadAndWritten(t *testing.T) {
 	h.logs.Close("tsk_unknown")
 }
 
+// Whoever is far behind when a log is removed is at its end: nothing is told of lines that went with their task.
+func TestRemovalLeavesNoGap(t *testing.T) {
+	h := newHouse(t, func(c *Config) { c.RingBytes, c.SegmentBytes = 4096, 256 })
+	h.begin(1)
+	near, behind := h.cursor(query(live)), h.cursor(query(follow))
+	want(t, near, "start 1")
+	for i := range 60 {
+		line := fmt.Sprintf("line %d of many", i)
+		h.print(1, stdout, line)
+		want(t, near, line)
+	}
+	h.logs.mu.Lock()
+	kept := len(h.logs.hubs[taskID].ring.blocks)
+	h.logs.mu.Unlock()
+	if kept == 0 {
+		t.Fatal("memory keeps nothing, so nobody is near")
+	}
+	h.logs.Remove(taskID)
+	for _, e := range drain(t, behind) {
+		if e.Event == "lagged" {
+			t.Errorf("it is told %v", e)
+		}
+	}
+}
+
 func TestSeveralAreRemovedInTheBackground(t *testing.T) {
 	h := newHouse(t)
 	var all []string

@@ -17,7 +17,7 @@ func (h *hub) fetch(at uint64, f *filter, r *reader) (catch, error) {
 	for from := at; ; {
 		h.mu.Lock()
 		switch {
-		case h.removed && len(h.ring.from(from)) == 0: // who is near gets what memory still has
+		case h.removed && (from > at || !h.inRing(at)): // who is near gets what memory still has
 			h.mu.Unlock()
 			return catch{}, io.EOF
 		case from >= h.next && from > at:
@@ -87,6 +87,12 @@ func (h *hub) fetch(at uint64, f *filter, r *reader) (catch, error) {
 		}
 		from = p.next
 	}
+}
+
+// inRing says that the ring has the event and all after it. The caller holds mu.
+func (h *hub) inRing(number uint64) bool {
+	recent := h.ring.from(number)
+	return len(recent) > 0 && recent[0].first <= number
 }
 
 // approach notes whether a reader is at the end of the log, where blocks are kept for it in memory, or so far behind
